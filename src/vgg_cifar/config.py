@@ -1,0 +1,92 @@
+"""A run's whole configuration, put together from the options of each part, and checked before any work starts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from vgg_cifar.augmentation import AugmentationOptions
+from vgg_cifar.averaging import AveragingOptions
+from vgg_cifar.data import DataOptions
+from vgg_cifar.dropout import DropoutOptions
+from vgg_cifar.errors import UserError
+from vgg_cifar.model import ModelOptions
+from vgg_cifar.optimizer import OptimizerOptions
+from vgg_cifar.options import Count, Fraction, Options, in_one_line
+from vgg_cifar.schedule import ScheduleOptions
+from vgg_cifar.trainer import TrainerOptions
+from vgg_cifar.weight_decay import WeightDecayOptions
+
+
+class EarlyStoppingOptions(Options):
+    """When to stop before the last epoch."""
+
+    patience: Count | None
+    """Epochs without a better val/top1 after which to stop; null never does."""
+
+
+class LoggerOptions(Options):
+    """The `logger` group: what is written beside `metrics.csv`."""
+
+    tensorboard: bool
+    """Whether to write TensorBoard's event files."""
+    images: Annotated[int, Field(ge=0, le=256)]
+    """Augmented training images shown at the start of a run, on TensorBoard; 0 shows none."""
+
+
+class Config(Options):
+    """Everything that makes a run what it is."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    """Folder under `outputs/` in which the run's own folder lies; an experiment's name."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Decides initial weights, order of images, augmentation and dropout."""
+    data: DataOptions
+    model: ModelOptions
+    optimizer: OptimizerOptions
+    schedule: ScheduleOptions
+    augmentation: AugmentationOptions
+    dropout: DropoutOptions
+    weight_decay: WeightDecayOptions
+    averaging: AveragingOptions
+    label_smoothing: Fraction
+    """Share of the target spread evenly over all classes while training."""
+    early_stopping: EarlyStoppingOptions
+    trainer: TrainerOptions
+    logger: LoggerOptions
+    compile: bool
+    """Whether torch compiles the network first: worth its minute on a GPU, not on a CPU."""
+    monitor_test: bool
+    """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
+    resume: str | None
+    """A run's folder to go on with, or "auto" for the newest unfinished run of this configuration, if there is one."""
+    tags: list[str]
+    """Words to find the run by."""
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Config:
+        devices = self.trainer.devices if isinstance(self.trainer.devices, int) else 1
+        parts = devices * self.trainer.num_nodes * self.trainer.accumulate_grad_batches
+        if self.data.batch_size < parts:
+            raise ValueError(
+                f"data.batch_size: {self.data.batch_size} images cannot be dealt to {parts} parts (devices x nodes x "
+                "accumulated batches); raise it or lower trainer.devices or trainer.accumulate_grad_batches"
+            )
+        if self.early_stopping.patience is not None and self.data.val_fraction == 0:
+            raise ValueError(
+                "early_stopping.patience needs held-out images: set data.val_fraction=0.1 or patience=null"
+            )
+        return self
+
+
+def check(raw: dict[str, Any]) -> Config:
+    """Turn plain dicts and lists into a Config.
+
+    Raises:
+        UserError: naming the first option that is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(in_one_line(error, raw)) from error

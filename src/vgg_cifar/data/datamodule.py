@@ -1,0 +1,121 @@
+"""The LightningDataModule: loads the data set once and hands out device-resident loaders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from vgg_cifar.data.dataset import Dataset, Split
+from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
+from vgg_cifar.data.options import DataOptions
+
+
+class DataModule(LightningDataModule):
+    """The images of one run.
+
+    Args:
+        options: the `data` group.
+        seed: the run's seed, for the order of images.
+        augment: what happens to training images; None leaves them as they are.
+        monitor_test: whether the test set is read at every validation too, for the chart only.
+        dataset: images to use instead of loading those the options name.
+
+    Attributes:
+        dataset: what was loaded, cut to the sizes asked for.
+        train: images to learn from.
+        val: held-out images, or None.
+    """
+
+    def __init__(
+        self,
+        options: DataOptions,
+        seed: int,
+        augment: Augment | None = None,
+        *,
+        monitor_test: bool = False,
+        dataset: Dataset | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.seed = seed
+        self.augment = augment
+        self.monitor_test = monitor_test
+        self.dataset = (dataset or options.load()).part(options.train_size, options.test_size, options.seed)
+        self.train, self.val = self.dataset.hold_out(options.val_fraction, options.seed)
+        self._resident: dict[str, Split] = {}
+        self._test_loader: EvalLoader | None = None
+        self._earlier_test_reads = 0
+
+    @property
+    def test_reads(self) -> int:
+        """How often the test set was read, in this process and in those it resumes."""
+        return self._earlier_test_reads + (self._test_loader.reads if self._test_loader else 0)
+
+    def train_dataloader(self) -> TrainLoader:
+        """The loader of the current epoch's augmented training images."""
+        trainer = self._trainer
+        return TrainLoader(
+            self._on_device("train", self.train),
+            self._normalise(),
+            batch_size=self.options.batch_size,
+            seed=self.seed,
+            epoch=lambda: trainer.current_epoch,
+            augment=self.augment,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            accumulate=trainer.accumulate_grad_batches,
+        )
+
+    def val_dataloader(self) -> list[EvalLoader]:
+        """The held-out images, and the test images where they are monitored; empty where there are neither."""
+        loaders = []
+        if self.val is not None:
+            loaders.append(self._evaluation("val", self.val))
+        if self.monitor_test:
+            loaders.append(self.test_dataloader())
+        return loaders
+
+    def test_dataloader(self) -> EvalLoader:
+        """The test images."""
+        if self._test_loader is None:
+            self._test_loader = self._evaluation("test", self.dataset.test)
+        return self._test_loader
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches are born on the device."""
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must know: how often the test set was read."""
+        return {"test_reads": self.test_reads}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._earlier_test_reads = state_dict["test_reads"]
+
+    @property
+    def _trainer(self) -> Any:
+        if self.trainer is None:
+            raise RuntimeError("the loaders belong to a Trainer: pass this DataModule to fit or test")
+        return self.trainer
+
+    def _evaluation(self, name: str, images: Split) -> EvalLoader:
+        trainer = self._trainer
+        return EvalLoader(
+            self._on_device(name, images),
+            self._normalise(),
+            batch_size=self.options.eval_batch_size,
+            split=name,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+
+    def _on_device(self, name: str, images: Split) -> Split:
+        if name not in self._resident:
+            self._resident[name] = images.to(self._trainer.strategy.root_device)
+        return self._resident[name]
+
+    def _normalise(self) -> Normalise:
+        return Normalise.of(self.options.mean, self.options.std, self._trainer.strategy.root_device)

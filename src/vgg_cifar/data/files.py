@@ -1,0 +1,183 @@
+"""CIFAR's own files: found or downloaded, verified, and read without running anything inside them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vgg_cifar.data.dataset import Dataset, Split
+from vgg_cifar.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from and how its files are known.
+
+    The address and the MD5 sums are torchvision's; the SHA-256 sums were computed from files with those MD5 sums.
+    """
+
+    folder: str
+    archive: str
+    archive_sha256: str
+    train: dict[str, str]
+    test: dict[str, str]
+    meta: dict[str, str]
+    labels: str
+    classes: str
+    url: str = "https://www.cs.toronto.edu/~kriz/"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Every file with its checksum: 64 digits are SHA-256, 32 are MD5."""
+        return {**self.train, **self.test, **self.meta}
+
+
+SOURCES = {
+    "cifar100": Source(
+        folder="cifar-100-python",
+        archive="cifar-100-python.tar.gz",
+        archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        train={"train": "735e79b04f092ca3d2e6d07f368c0a7d70d48c48d28865950cc24454cf45129b"},
+        test={"test": "4b67687d9933c4db8f0831104447f15b93774f4f464bd0516f0f0f2ac83b7864"},
+        meta={"meta": "a5d4786345c961390f865e93b434dbd5c6904ce880667e0cb888c97d449f28b9"},
+        labels="fine_labels",
+        classes="fine_label_names",
+    ),
+    "cifar10": Source(
+        folder="cifar-10-batches-py",
+        archive="cifar-10-python.tar.gz",
+        archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        train={
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        },
+        test={"test_batch": "40351d587109b95175f43aff81a1287e"},
+        meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
+        labels="labels",
+        classes="label_names",
+    ),
+}
+
+
+def load(name: str, root: Path, *, download: bool) -> Dataset:
+    """Read a CIFAR data set from `root`, fetching it first if it is missing and may be fetched.
+
+    Args:
+        name: a key of `SOURCES`.
+        root: the folder that holds (or will hold) the data set's own folder; torchvision uses the same layout.
+        download: whether the network may be used.
+
+    Raises:
+        UserError: if files are missing, damaged, or cannot be downloaded.
+    """
+    source = SOURCES[name]
+    folder = root / source.folder
+    if not all((folder / file).is_file() for file in source.files):
+        _obtain(source, root, download=download)
+    contents = {file: _verified(folder / file, digest) for file, digest in source.files.items()}
+    meta = _read(contents[next(iter(source.meta))], folder / next(iter(source.meta)))
+    train, train_coarse = _images(source, contents, list(source.train), folder)
+    test, _ = _images(source, contents, list(source.test), folder)
+    superclass_of = None
+    if train_coarse is not None:
+        superclass_of = torch.zeros(len(meta[source.classes]), dtype=torch.int64)
+        superclass_of[train.labels] = train_coarse
+    return Dataset(
+        train=train,
+        test=test,
+        classes=list(meta[source.classes]),
+        superclasses=list(meta.get("coarse_label_names", [])),
+        superclass_of=superclass_of,
+        hashes={f"{source.folder}/{file}": digest for file, digest in source.files.items()},
+    )
+
+
+def _obtain(source: Source, root: Path, *, download: bool) -> None:
+    """Unpack the archive in `root`, after downloading it if that is allowed and needed."""
+    archive = root / source.archive
+    if not archive.is_file():
+        missing = f"data.root: neither {source.folder}/ nor {source.archive} is complete in {root}"
+        remedy = f"put {source.url}{source.archive} there, or train on generated images with data=synthetic"
+        if not download:
+            raise UserError(f"{missing}; allow data.download=true, {remedy}")
+        from torchvision.datasets.utils import download_url
+
+        try:
+            download_url(source.url + source.archive, str(root), source.archive)
+        except (OSError, RuntimeError) as error:
+            archive.unlink(missing_ok=True)
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{missing} and the download failed ({reason}); {remedy}") from error
+    _verified(archive, source.archive_sha256)
+    members = [f"{source.folder}/{file}" for file in source.files]
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(root, [tar.getmember(member) for member in members], filter="data")
+    except OSError as error:
+        raise UserError(f"data.root: {archive} cannot be unpacked into {root}: {error.strerror or error}") from error
+
+
+def _verified(path: Path, digest: str) -> bytes:
+    """The file's bytes, once they have the expected checksum."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"data.root: {path} cannot be read: {error.strerror or error}") from error
+    algorithm = "sha256" if len(digest) == 64 else "md5"
+    found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    if found != digest:
+        raise UserError(
+            f"data.root: {path} is damaged ({algorithm} {found[:12]}..., expected {digest[:12]}...); "
+            "delete it and start again"
+        )
+    return content
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds arrays, lists, dicts, strings and numbers, and refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+        }:
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _read(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except Exception as error:
+        raise UserError(f"data.root: {path} is refused: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"data.root: {path} is refused: it holds a {type(value).__name__}, not a dict")
+    return value
+
+
+def _images(
+    source: Source, contents: dict[str, bytes], files: list[str], folder: Path
+) -> tuple[Split, torch.Tensor | None]:
+    """The images of some files in order, and their superclasses where the files name any."""
+    parts = [_read(contents[file], folder / file) for file in files]
+    pixels = np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32)
+    labels = torch.tensor([label for part in parts for label in part[source.labels]])
+    coarse = None
+    if "coarse_labels" in parts[0]:
+        coarse = torch.tensor([label for part in parts for label in part["coarse_labels"]])
+    return Split(torch.from_numpy(pixels), labels), coarse

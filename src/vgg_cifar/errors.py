@@ -1,0 +1,14 @@
+"""How a command ends when it does not end well, and the exit codes that say so."""
+
+DONE = 0
+FAILED = 1
+USER_MISTAKE = 2
+INTERRUPTED = 75  # EX_TEMPFAIL: the same command with `resume=` goes on
+
+
+class UserError(Exception):
+    """Something the user can put right: told in one line (what, where, what to do), exit code 2."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop; it can be resumed. Not an Exception, so that nothing swallows it."""

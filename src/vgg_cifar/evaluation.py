@@ -1,0 +1,70 @@
+"""From a run's folder to its test metrics, with nothing but the folder and the images it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vgg_cifar.config import Config, check
+from vgg_cifar.errors import UserError
+from vgg_cifar.runs.folder import RunFolder
+
+
+def evaluate(folder: RunFolder, which: str | None = None, data_root: str | None = None) -> dict[str, Any]:
+    """Test a checkpoint of a run on one device, in the run's own arithmetic.
+
+    Args:
+        folder: the run's.
+        which: "best" or "last"; None takes the one that the run itself tested.
+        data_root: where the images are, if no longer where the run found them.
+
+    Returns:
+        The test metrics by their logged names, as fractions, with `checkpoint` and `epoch`; also written to the
+        folder's `evaluation/metrics.json`.
+
+    Raises:
+        UserError: if there is no such checkpoint, or the images are not to be had.
+    """
+    import torch
+
+    from vgg_cifar.training import load_checkpoint, make_classifier, make_datamodule, make_trainer
+
+    which = which or folder.read_result().get("tested_checkpoint", "last")
+    if not folder.checkpoint(which).is_file():
+        raise UserError(f"checkpoint: {folder.path} has no checkpoints/{which}.ckpt")
+    config = _for_one_device(check(folder.read_config()), folder, data_root)
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    checkpoint = load_checkpoint(folder, which)
+    classifier.load_state_dict(checkpoint["state_dict"])
+    trainer, chosen = make_trainer(config, [], [])
+    with torch.random.fork_rng(devices=[]):
+        trainer.test(classifier, datamodule, verbose=False)
+    found = {
+        "checkpoint": which,
+        "epoch": int(checkpoint["epoch"]) + 1,
+        "accelerator": chosen["accelerator"],
+        "precision": chosen["precision"],
+        **classifier.results,
+    }
+    folder.write_evaluation(found)
+    return found
+
+
+def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) -> Config:
+    """The run's configuration, on one device, in the precision that the run had."""
+    precision = folder.read_manifest().get("hardware", {}).get("precision", config.trainer.precision)
+    trainer = {
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "sync_batchnorm": False,
+        "precision": precision,
+    }
+    data = {"root": data_root} if data_root else {}
+    return config.model_copy(
+        update={
+            "trainer": config.trainer.model_copy(update=trainer),
+            "data": config.data.model_copy(update=data),
+            "model": config.model.model_copy(update={"weights": None}),
+        }
+    )

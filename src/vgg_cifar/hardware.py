@@ -1,0 +1,64 @@
+"""What this machine is, and which arithmetic it does fastest."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def accelerator(asked: str) -> str:
+    """The accelerator that `trainer.accelerator=auto` means here: "cuda", "mps" or "cpu"."""
+    if asked == "gpu":
+        asked = "cuda" if torch.cuda.is_available() else "mps"
+    if asked != "auto":
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def precision(kind: str) -> tuple[str, str]:
+    """The fastest arithmetic that trains as well as float32 on this accelerator, and why, in a few words."""
+    if kind == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16-mixed", "this GPU multiplies bfloat16 in hardware"
+        return "16-mixed", "this GPU multiplies float16 in hardware"
+    if kind == "mps":
+        return "32-true", "mixed precision brings nothing reliable on Apple GPUs"
+    if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return "bf16-mixed", "this CPU multiplies bfloat16 in hardware"
+    return "32-true", "this CPU has no bfloat16 arithmetic"
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def description() -> dict[str, Any]:
+    """What a manifest says about the machine: processor, cores, threads, system, GPUs."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "gpus": gpus,
+    }
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was told, so that a clock read now is true."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,103 @@
+"""The `model` group: which VGG, and what it starts from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from vgg_cifar.dropout import DropoutOptions
+from vgg_cifar.errors import UserError
+from vgg_cifar.options import Count, Options, Positive
+
+if TYPE_CHECKING:
+    from vgg_cifar.vgg import VGG
+
+log = logging.getLogger(__name__)
+
+
+class ModelOptions(Options):
+    """A VGG with batch norm."""
+
+    name: Literal["vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "vgg16_bn_original"]
+    depth: Literal[11, 13, 16, 19]
+    """Layers with weights when there are three fully connected ones."""
+    hidden: list[Count]
+    """Sizes of the fully connected layers before the last one; [] leaves a single one."""
+    pool: Literal["max", "average"]
+    """How each block halves its image."""
+    grid: Annotated[int, Field(ge=1, le=7)]
+    """Side of the average pooling before the fully connected layers; 7 is torchvision's, made for ImageNet."""
+    init: Literal["kaiming", "default"]
+    """Initial weights of convolutions: He's as in torchvision's VGG, or those torch gives each layer."""
+    width: Positive
+    """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
+    weights: str | None
+    """File with a state dict to start from, torchvision's vgg16_bn or a checkpoint of a run; null: start from `init`."""
+
+    def build(self, classes: int, dropout: DropoutOptions) -> VGG:
+        """Make the network, drawing its weights from torch's global generator.
+
+        Raises:
+            UserError: if `weights` cannot be loaded.
+        """
+        import torch
+
+        from vgg_cifar.vgg import VGG
+
+        network = VGG(
+            depth=self.depth,
+            classes=classes,
+            hidden=self.hidden,
+            pool=self.pool,
+            grid=self.grid,
+            init=self.init,
+            width=self.width,
+            head_dropout=dropout.in_head,
+            block_dropout=dropout.in_blocks,
+        )
+        if self.weights is not None:
+            load_weights(network, Path(self.weights))
+        return network.to(memory_format=torch.channels_last)
+
+
+def load_weights(network: VGG, path: Path) -> None:
+    """Copy every tensor of a state dict that has the network's name and shape; say which were left out.
+
+    Args:
+        network: changed in place.
+        path: a state dict, or a checkpoint with one under "state_dict" (a prefix "network." is taken off).
+
+    Raises:
+        UserError: if the file cannot be read as plain tensors or fits none of the convolutions.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"model.weights: there is no file {path}") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"model.weights: {path} is not a file of plain tensors ({reason})") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = {name.removeprefix("network."): value for name, value in state.items()}
+    own = network.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and getattr(v, "shape", None) == own[k].shape}
+    convolutions = [name for name in own if name.startswith("features.")]
+    missing = [name for name in convolutions if name not in fitting]
+    if missing:
+        raise UserError(
+            f"model.weights: {path} does not fit this network: {len(missing)} of {len(convolutions)} tensors of its "
+            f"convolutional part are missing or of another shape, the first is {missing[0]}"
+        )
+    network.load_state_dict(fitting, strict=False)
+    left_out = [name for name in own if name not in fitting]
+    log.info(
+        "Started from %s: %d tensors%s.",
+        path,
+        len(fitting),
+        f"; left as drawn: {', '.join(left_out)}" if left_out else "",
+    )

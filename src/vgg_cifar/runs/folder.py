@@ -1,0 +1,202 @@
+"""A run's folder: where its files are, and how they are written so that a crash leaves them whole."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from vgg_cifar.errors import UserError
+
+
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: the folder, absolute; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self._lock: IO[str] | None = None
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """How the run came about: command, commit, versions, hardware, data, times."""
+        return self.path / "manifest.json"
+
+    @property
+    def result(self) -> Path:
+        """Status, metrics and times."""
+        return self.path / "result.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Every logged scalar, a row per step."""
+        return self.path / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """`last.ckpt`, and `best.ckpt` where images are held out."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluation(self) -> Path:
+        """What evaluations found."""
+        return self.path / "evaluation"
+
+    def checkpoint(self, name: str) -> Path:
+        """The checkpoint called "best" or "last"."""
+        return self.checkpoints / f"{name}.ckpt"
+
+    @classmethod
+    def existing(cls, path: str | Path, option: str) -> RunFolder:
+        """A folder that a run has left.
+
+        Raises:
+            UserError: naming `option` if there is no run in it.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml)")
+        return folder
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration as plain dicts and lists."""
+        try:
+            content = yaml.safe_load(self.config.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{self.config} cannot be read: {str(error).splitlines()[0]}") from error
+        if not isinstance(content, dict):
+            raise UserError(f"{self.config} is damaged: it holds no options")
+        return content
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest, or an empty dict where there is none."""
+        return _read_json(self.manifest)
+
+    def read_result(self) -> dict[str, Any]:
+        """The result, or an empty dict where there is none; a dead run's "running" reads "interrupted"."""
+        result = _read_json(self.result)
+        if result.get("status") == "running" and not self.in_use():
+            result["status"] = "interrupted"
+        return result
+
+    def lock(self) -> None:
+        """Take the folder for this process until it ends, however it ends.
+
+        Raises:
+            UserError: if another process is running in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise UserError(
+                f"{self.path} is in use by another process: wait for it or choose another folder"
+            ) from error
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Give the folder back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def in_use(self) -> bool:
+        """Whether a process, this one included, is running in the folder."""
+        try:
+            with (self.path / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration."""
+        write(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest."""
+        write(self.manifest, _json(manifest))
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write the result; numbers that are not finite become null."""
+        write(self.result, _json(result))
+
+    def write_evaluation(self, metrics: dict[str, Any]) -> None:
+        """Write what an evaluation found."""
+        self.evaluation.mkdir(exist_ok=True)
+        write(self.evaluation / "metrics.json", _json(metrics))
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The rows of `metrics.csv` without their empty cells."""
+        if not self.metrics.is_file():
+            return []
+        with self.metrics.open(newline="") as file:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Write `metrics.csv`: a column per name, `step` and `epoch` first, a row per dict."""
+        names = ["step", "epoch", *sorted({name for row in rows for name in row} - {"step", "epoch"})]
+        text = io.StringIO()
+        table = csv.DictWriter(text, names, lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({k: int(v) if k in ("step", "epoch") else v for k, v in row.items()})
+        write(self.metrics, text.getvalue())
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file at once: readers see the old text or the new one, never half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,69 @@
+"""What a run was made of: enough to judge a number later, and to make it again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vgg_cifar import hardware
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "tensorboard",
+    "numpy",
+)
+
+
+def manifest(overrides: list[str], seed: int, data: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Describe the run that starts now.
+
+    Args:
+        overrides: what was typed after `python src/train.py`.
+        seed: the run's.
+        data: a checksum per file.
+        chosen: what was decided for this machine: accelerator, precision, number of ranks.
+    """
+    return {
+        "command": ["python", "src/train.py", *overrides],
+        "overrides": overrides,
+        "seed": seed,
+        "git": git_state(),
+        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "hardware": hardware.description() | chosen,
+        "data": data,
+        "start": now(),
+        "end": None,
+        "exit_status": None,
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of the project and whether files differ from it; nulls outside a checkout."""
+    project = Path(__file__).resolve().parents[3]
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", project, *words], capture_output=True, text=True, timeout=20, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}

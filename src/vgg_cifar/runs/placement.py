@@ -1,0 +1,89 @@
+"""Where a run's folder is: the same for all its ranks, and found again when a run goes on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from vgg_cifar.data.options import PROJECT
+from vgg_cifar.errors import UserError
+from vgg_cifar.runs.folder import RunFolder
+
+OUTPUTS = PROJECT / "outputs"
+
+MAY_CHANGE = (
+    "resume", "tags", "compile", "monitor_test", "name", "logger", "early_stopping", "data.root", "data.download",
+    "trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
+    "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.log_every_n_steps",
+    "trainer.enable_progress_bar",
+)  # fmt: skip
+"""Options that may differ when a run goes on; every other one would make it a different run."""
+
+
+def rank() -> int:
+    """This process's rank, from what torchrun, SLURM or Lightning put in the environment; 0 if alone."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def run_id() -> str:
+    """A name for a new run's folder: date, time and four digits; under a launcher of ranks, the launcher's own id.
+
+    Raises:
+        UserError: under torchrun over several machines without an id to share.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        given = os.environ["TORCHELASTIC_RUN_ID"]
+        if given not in ("none", "default", ""):
+            return f"torchrun_{given}"
+        if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+            raise UserError("torchrun: give all machines the same --rdzv-id, it names the run's folder")
+        return f"torchrun_{os.getppid()}_{_started(os.getppid())}"
+    if "SLURM_JOB_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        step = os.environ.get("SLURM_STEP_ID", "0")
+        return f"slurm_{os.environ['SLURM_JOB_ID']}" + (f"_{step}" if step not in ("0", "") else "")
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+
+
+def _started(pid: int) -> str:
+    """A number that tells two processes with the same pid apart: when it started, in clock ticks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "0"
+
+
+def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
+    """The newest run beside which a new one would lie that has this configuration and a checkpoint, or None."""
+    folders = [RunFolder(path.parent.parent) for path in parent.glob("*/checkpoints/last.ckpt")]
+    folders.sort(key=lambda folder: folder.checkpoint("last").stat().st_mtime, reverse=True)
+    for folder in folders:
+        if folder.config.is_file() and not folder.in_use() and not differences(folder.read_config(), config):
+            return folder
+    return None
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What keeps a run with the configuration `new` from continuing one with `old`, as `key: old -> new`."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+        and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+    ]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,187 @@
+"""Callbacks that keep `result.json` true while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from vgg_cifar.data.loader import Batch
+from vgg_cifar.hardware import synchronise
+from vgg_cifar.runs.folder import RunFolder
+
+WARMUP_STEPS = 20
+
+
+class Stopwatch(Callback):
+    """Measures training apart from everything else, over all processes that a run is resumed in.
+
+    Args:
+        compiling: whether the first step of this process compiles the network.
+
+    Attributes:
+        train_seconds: in optimizer steps, with the loading of their batches.
+        compile_seconds: in the first step, if it compiles; it is no part of `train_seconds`.
+        validation_seconds: in validations.
+        images: images trained on, over all ranks.
+        steady_seconds: `train_seconds` without each process's first twenty steps.
+        steady_images: images without those of each process's first twenty steps.
+    """
+
+    def __init__(self, *, compiling: bool = False) -> None:
+        self.train_seconds = 0.0
+        self.compile_seconds = 0.0
+        self.validation_seconds = 0.0
+        self.images = 0.0
+        self.steady_seconds = 0.0
+        self.steady_images = 0.0
+        self._since: float | None = None
+        self._validation_since = 0.0
+        self._compiling = compiling
+        self._began_at: int | None = None
+        self._epoch = (0.0, 0.0)
+
+    @property
+    def images_per_second(self) -> float:
+        """Training rate, without warm-up where there was more than warm-up of the same length."""
+        if self.steady_seconds and self.images - self.steady_images < self.steady_images:
+            return self.steady_images / self.steady_seconds
+        return self.images / self.train_seconds if self.train_seconds else float("nan")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums."""
+        names = (
+            "train_seconds",
+            "compile_seconds",
+            "validation_seconds",
+            "images",
+            "steady_seconds",
+            "steady_images",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on adding."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start."""
+        if self._began_at is None:
+            self._began_at = trainer.global_step
+        self._epoch = (self.images, self.train_seconds)
+        synchronise(trainer.strategy.root_device)
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count images; stop before a validation begins."""
+        if self._compiling:
+            before = self.train_seconds
+            self._lap(trainer, steady=False)
+            self.compile_seconds += self.train_seconds - before
+            self.train_seconds = before
+            self._compiling = False
+            return
+        images = batch.total * trainer.world_size / batch.parts
+        self.images += images
+        steps = trainer.global_step - (self._began_at or 0)
+        if steps > WARMUP_STEPS:
+            self.steady_images += images
+        elif steps == WARMUP_STEPS:
+            self._lap(trainer, steady=False)
+        if trainer.is_last_batch:
+            self._lap(trainer, steady=steps > WARMUP_STEPS)
+            self._since = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch's rate."""
+        if self._since is not None:
+            self._lap(trainer, steady=trainer.global_step - (self._began_at or 0) > WARMUP_STEPS)
+            self._since = None
+        images, seconds = self.images - self._epoch[0], self.train_seconds - self._epoch[1]
+        if seconds:
+            pl_module.log("images_per_second", images / seconds, rank_zero_only=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start."""
+        self._validation_since = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop."""
+        synchronise(trainer.strategy.root_device)
+        self.validation_seconds += time.perf_counter() - self._validation_since
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stop."""
+        if self._since is not None:
+            self.train_seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def _lap(self, trainer: Trainer, *, steady: bool) -> None:
+        synchronise(trainer.strategy.root_device)
+        now = time.perf_counter()
+        assert self._since is not None
+        self.train_seconds += now - self._since
+        if steady:
+            self.steady_seconds += now - self._since
+        self._since = now
+
+
+class Record(Checkpoint):
+    """Writes `result.json` after every epoch, on rank 0.
+
+    A `Checkpoint`, since Lightning calls those after the module has logged its epoch, other callbacks before.
+    """
+
+    def __init__(self, folder: RunFolder, result: dict[str, Any], stopwatch: Stopwatch, started: float) -> None:
+        self.folder = folder
+        self.result = result
+        self.stopwatch = stopwatch
+        self.started = started
+        self._earlier_seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seconds so far."""
+        return {"total_seconds": self._total()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on adding."""
+        self._earlier_seconds = state_dict["total_seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Everything until now was setting up."""
+        self.result["setup_seconds"] = self.result.get("setup_seconds", 0.0) + time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """One more epoch is done."""
+        self.result["epochs"] = trainer.current_epoch + 1
+        self.write(trainer, pl_module)
+
+    def write(self, trainer: Trainer, pl_module: LightningModule, **changes: Any) -> None:
+        """Bring the file up to date, with the given changes."""
+        watch = self.stopwatch
+        self.result |= {
+            "steps": trainer.global_step,
+            "test_reads": trainer.datamodule.test_reads,  # type: ignore[attr-defined]
+            **pl_module.results,  # type: ignore[dict-item]
+            "images_per_second": watch.images_per_second,
+            "train_seconds": watch.train_seconds,
+            "compile_seconds": watch.compile_seconds,
+            "validation_seconds": watch.validation_seconds,
+            "total_seconds": self._total(),
+            **changes,
+        }
+        if trainer.is_global_zero:
+            self.folder.write_result(self.result)
+
+    def _total(self) -> float:
+        return self._earlier_seconds + time.perf_counter() - self.started

@@ -1,0 +1,89 @@
+"""TensorBoard's side of a run: the charts people look for, the hyperparameters, some augmented images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
+from torchvision.utils import make_grid
+
+from vgg_cifar.config import Config
+from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.runs.folder import RunFolder
+
+LAYOUT = {
+    "training": {
+        "loss": ["Multiline", ["train/loss", "val/loss", "test/loss"]],
+        "top-1": ["Multiline", ["train/top1", "val/top1", "test/top1"]],
+        "learning rate": ["Multiline", ["lr"]],
+        "images per second": ["Multiline", ["images_per_second"]],
+    }
+}
+"""Charts of the Custom Scalars page: curves that belong together, in one picture."""
+
+
+class Dashboard(TensorBoardLogger):
+    """Lightning's logger, writing into the run's `tensorboard/`.
+
+    Args:
+        folder: the run's.
+        after_step: when a run goes on, the step it goes on from: later points are taken back.
+    """
+
+    def __init__(self, folder: RunFolder, after_step: int = 0) -> None:
+        super().__init__(
+            folder.path,
+            name="",
+            version=folder.tensorboard.name,
+            default_hp_metric=False,
+            purge_step=after_step + 1 if after_step else None,
+        )
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write pending events; the hyperparameters are in `config.yaml` already."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def describe(self, config: Config, datamodule: DataModule) -> None:
+        """Write what does not change while the run goes on."""
+        writer = self.experiment
+        writer.add_custom_scalars(LAYOUT)
+        metrics = ["val/top1"] if datamodule.val is not None else []
+        for summary in hparams(_hyperparameters(config), dict.fromkeys([*metrics, "test/top1", "test/loss"], 0.0)):
+            writer.file_writer.add_summary(summary)
+        if config.logger.images:
+            indices = torch.arange(min(config.logger.images, len(datamodule.train)))
+            images = datamodule.train.images[indices]
+            if datamodule.augment is not None:
+                images = datamodule.augment(images, indices, 0)
+            writer.add_image("augmented training images", make_grid(images, nrow=8, padding=1), 0)
+        writer.flush()
+
+
+def _hyperparameters(config: Config) -> dict[str, Any]:
+    """What a person would compare runs by, as numbers, words and truth values."""
+    chosen: dict[str, Any] = {"seed": config.seed, "label_smoothing": config.label_smoothing}
+    for group in (
+        "data",
+        "model",
+        "optimizer",
+        "schedule",
+        "augmentation",
+        "dropout",
+        "weight_decay",
+        "averaging",
+    ):
+        options = getattr(config, group).model_dump()
+        chosen[group] = options.pop("name")
+        if group not in ("data", "augmentation"):
+            chosen |= {f"{group}.{key}": v for key, v in options.items() if isinstance(v, bool | int | float | str)}
+    chosen |= {
+        "data.batch_size": config.data.batch_size,
+        "trainer.max_epochs": config.trainer.max_epochs,
+        "trainer.precision": config.trainer.precision,
+    }
+    return chosen

@@ -1,0 +1,279 @@
+"""One run from a checked configuration to a folder with its result: compose the parts, fit, test, write down."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from rich.console import Console
+
+from vgg_cifar import draws, hardware, layer_table
+from vgg_cifar.classifier import Classifier
+from vgg_cifar.config import Config
+from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted
+from vgg_cifar.progress import ProgressReport, duration
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.manifest import manifest, now
+from vgg_cifar.runs.metrics import MetricsFile
+from vgg_cifar.runs.placement import rank
+from vgg_cifar.runs.record import Record, Stopwatch
+from vgg_cifar.runs.tensorboard import Dashboard
+
+log = logging.getLogger(__name__)
+# Lightning sets its own loggers to INFO when it is imported: its notes on devices and limits tell a user nothing new.
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def run(config: Config, folder: RunFolder, overrides: list[str]) -> int:
+    """Train, test and record.
+
+    Args:
+        config: what to do.
+        folder: where; created if need be.
+        overrides: what was typed, for the manifest.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 75 interrupted and resumable.
+
+    Raises:
+        UserError: for mistakes that only the data or a checkpoint could show; the folder then holds no result.
+    """
+    first = rank() == 0
+    if first:
+        folder.lock()
+    try:
+        with _interruptible():
+            return _Run(config, folder, overrides).execute()
+    finally:
+        folder.unlock()
+
+
+def make_datamodule(config: Config) -> DataModule:
+    """The run's images."""
+    augment = config.augmentation.build(config.seed)
+    return DataModule(config.data, config.seed, augment, monitor_test=config.monitor_test)
+
+
+def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
+    """The run's network with freshly drawn weights, the same on every rank, and how it is trained."""
+    torch.manual_seed(draws.key(config.seed, "weights"))
+    network = config.model.build(len(datamodule.dataset.classes), config.dropout)
+    return Classifier(
+        network,
+        datamodule.dataset.superclass_of,
+        optimizer=config.optimizer,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        label_smoothing=config.label_smoothing,
+        seed=config.seed,
+    )
+
+
+def make_trainer(config: Config, callbacks: list[Callback], loggers: list[Logger]) -> tuple[Trainer, dict[str, Any]]:
+    """The run's Trainer, and what was chosen for this machine, with the reason."""
+    kind = hardware.accelerator(config.trainer.accelerator)
+    precision, reason = hardware.precision(kind)
+    if config.trainer.precision != "auto":
+        precision, reason = config.trainer.precision, "as asked"
+    trainer = config.trainer.build(callbacks, loggers, kind, precision)
+    return trainer, {
+        "accelerator": kind,
+        "precision": precision,
+        "ranks": trainer.world_size,
+        "reason": reason,
+    }
+
+
+class _Run:
+    def __init__(self, config: Config, folder: RunFolder, overrides: list[str]) -> None:
+        self.config = config
+        self.folder = folder
+        self.overrides = overrides
+        self.started = time.perf_counter()
+        self.first = rank() == 0
+        self.console = Console()
+        self.resumed = config.resume is not None and folder.checkpoint("last").is_file()
+        self.result: dict[str, Any] = folder.read_result() if self.resumed else {}
+        self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
+
+    def execute(self) -> int:
+        config = self.config
+        if (
+            self.resumed
+            and self.result.get("status") == "finished"
+            and self.result["epochs"] >= config.trainer.max_epochs
+        ):
+            log.info(
+                "%s has finished its %d epochs; more go on with trainer.max_epochs=N",
+                self.folder.path,
+                self.result["epochs"],
+            )
+            return DONE
+        datamodule = make_datamodule(config)
+        classifier = make_classifier(config, datamodule)
+        if self.first:
+            self.console.print(layer_table.table(classifier.network, f"{config.model.name} on {config.data.name}"))
+        if config.compile:
+            classifier.network.compile()
+
+        stopwatch = Stopwatch(compiling=config.compile)
+        self.result |= {"status": "running"}
+        record = Record(self.folder, self.result, stopwatch, self.started)
+        callbacks, dashboard = self._callbacks(stopwatch, record), None
+        loggers: list[Logger] = []
+        step = (
+            torch.load(self.folder.checkpoint("last"), weights_only=True, mmap=True)["global_step"]
+            if self.resumed
+            else 0
+        )
+        loggers.append(MetricsFile(self.folder, after_step=step))
+        if config.logger.tensorboard:
+            dashboard = Dashboard(self.folder, after_step=step)
+            loggers.append(dashboard)
+        trainer, chosen = make_trainer(config, callbacks, loggers)
+        if self.first:
+            self._write_down_what_begins(datamodule, chosen)
+            if dashboard is not None:
+                dashboard.describe(config, datamodule)
+        try:
+            trainer.fit(
+                classifier,
+                datamodule,
+                ckpt_path=self.folder.checkpoint("last") if self.resumed else None,
+                weights_only=True,
+            )
+            self._test(trainer, classifier, datamodule)
+        except Interrupted:
+            return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
+        except Exception as error:
+            log.exception("The run failed.")
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
+        return self._end(record, trainer, classifier, "finished", DONE)
+
+    def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
+        config = self.config
+        checkpoints: list[Callback] = []
+        if config.data.val_fraction:
+            checkpoints.append(
+                ModelCheckpoint(
+                    self.folder.checkpoints,
+                    "best",
+                    monitor="val/top1",
+                    mode="max",
+                    enable_version_counter=False,
+                )
+            )
+        checkpoints.append(
+            ModelCheckpoint(self.folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        )
+        stopping: list[Callback] = []
+        if config.early_stopping.patience is not None:
+            stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
+        progress = ProgressReport(self.console, bar=config.trainer.enable_progress_bar)
+        return [*config.averaging.build(), stopwatch, _Signals(), *stopping, *checkpoints, record, progress]
+
+    def _write_down_what_begins(self, datamodule: DataModule, chosen: dict[str, Any]) -> None:
+        config = self.config
+        written = config.model_dump()
+        if "root" in written["data"]:
+            written["data"]["root"] = str(config.data.folder())  # type: ignore[union-attr]
+        begun = manifest(self.overrides, config.seed, datamodule.dataset.hashes, chosen)
+        if self.manifest:
+            keep = {key: begun[key] for key in ("command", "git", "packages", "hardware", "start")}
+            begun = {**self.manifest, "resumed": [*self.manifest.get("resumed", []), keep], "end": None}
+        self.manifest = begun
+        self.folder.write_config(written)
+        self.folder.write_manifest(begun)
+        self.folder.write_result(self.result)
+        held_out = len(datamodule.val) if datamodule.val is not None else 0
+        log.info(
+            "%s training, %s validation and %s test images; %s on %s %s (%s)",
+            f"{len(datamodule.train):,}", f"{held_out:,}", f"{len(datamodule.dataset.test):,}", chosen["precision"],
+            chosen["ranks"], chosen["accelerator"] + (" processes" if chosen["ranks"] > 1 else ""), chosen["reason"],
+        )  # fmt: skip
+        log.info("%s %s", "Going on in" if self.resumed else "Running in", self.folder.path)
+
+    def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
+        """Read the test set once, with the checkpoint that the run would ship."""
+        which = "best" if self.folder.checkpoint("best").is_file() else "last"
+        checkpoint = load_checkpoint(self.folder, which)
+        classifier.load_state_dict(checkpoint["state_dict"])
+        trainer.test(classifier, datamodule, verbose=False)
+        self.result["tested_checkpoint"] = which
+        self.result["tested_epoch"] = int(checkpoint["epoch"]) + 1
+
+    def _end(
+        self, record: Record, trainer: Trainer, classifier: Classifier, status: str, code: int, **more: Any
+    ) -> int:
+        for logger in trainer.loggers:
+            logger.finalize(status)
+        if not self.first:
+            return code
+        if status != "finished" and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        record.write(trainer, classifier, status=status, **more)
+        self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code, "git": self.manifest["git"]})
+        if status == "interrupted":
+            log.info("Interrupted; go on with: python src/train.py resume=%s", self.folder.path)
+        elif status == "finished":
+            self._say_what_came_out(len(trainer.datamodule.dataset.classes))  # type: ignore[attr-defined]
+        return code
+
+    def _say_what_came_out(self, classes: int) -> None:
+        result = self.result
+        log.info(
+            "Test top-1 %.2f%% (chance %.2f%%), top-5 %.2f%%: %s checkpoint, epoch %d; trained %s at %.0f images/s",
+            100 * result["test/top1"], 100 / classes, 100 * result["test/top5"], result["tested_checkpoint"],
+            result["tested_epoch"], duration(result["train_seconds"]), result["images_per_second"],
+        )  # fmt: skip
+        log.info("Run folder: %s", self.folder.path)
+        if self.config.logger.tensorboard:
+            log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)
+
+
+def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
+    """A checkpoint as plain data on the CPU."""
+    content: dict[str, Any] = torch.load(folder.checkpoint(which), map_location="cpu", weights_only=True)
+    return content
+
+
+class _Signals(Callback):
+    """Takes SIGTERM back from Lightning, which would end a single process with exit code 0 and hang several."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _take_signals()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _take_signals()
+
+
+def _take_signals() -> None:
+    def interrupt(number: int, frame: Any) -> None:  # noqa: ARG001
+        raise Interrupted(signal.Signals(number).name)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    # Ctrl-C reaches every process of a terminal: rank 0 ends the others.
+    signal.signal(signal.SIGINT, interrupt if rank() == 0 else signal.SIG_IGN)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    _take_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
