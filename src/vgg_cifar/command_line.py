@@ -73,16 +73,16 @@ def prepare(argv: list[str]) -> list[str]:
     flags = [argument for argument in argv if argument not in overrides]
     if parsed.multirun:
         for job in _jobs(overrides):
-            _one_process(_compose(job)[1])
+            _one_process(compose_and_check(job)[1])
         return argv
-    raw, config, run_dir = _compose(overrides)
+    raw, config, run_dir = compose_and_check(overrides)
     if parsed.cfg or parsed.info:
         return argv
     if config.resume is not None:
         folder = _run_to_resume(config.resume, run_dir, raw)
         if folder is not None:
             overrides = _continued(folder, overrides)
-            changed = placement.differences(folder.read_config(), _compose(overrides)[0])
+            changed = placement.differences(folder.read_config(), compose_and_check(overrides)[0])
             if changed:
                 raise UserError(
                     f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
@@ -94,8 +94,15 @@ def prepare(argv: list[str]) -> list[str]:
     return argv
 
 
-def _compose(overrides: list[str]) -> tuple[dict[str, Any], Config, Path]:
-    """The configuration as plain dicts and checked, and the folder Hydra would run it in."""
+def compose_and_check(overrides: list[str]) -> tuple[dict[str, Any], Config, Path]:
+    """Compose what `python src/train.py` with these overrides would run.
+
+    Returns:
+        The configuration as plain dicts, the same checked, and the folder Hydra would run it in.
+
+    Raises:
+        UserError: for any mistake.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf, open_dict

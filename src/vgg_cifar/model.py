@@ -29,13 +29,13 @@ class ModelOptions(Options):
     pool: Literal["max", "average"]
     """How each block halves its image."""
     grid: Annotated[int, Field(ge=1, le=7)]
-    """Side of the average pooling before the fully connected layers; 7 is torchvision's, made for ImageNet."""
+    """Side of the average pooling before the fully connected layers; 7 is torchvision's, for ImageNet."""
     init: Literal["kaiming", "default"]
     """Initial weights of convolutions: He's as in torchvision's VGG, or those torch gives each layer."""
     width: Positive
     """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
     weights: str | None
-    """File with a state dict to start from, torchvision's vgg16_bn or a checkpoint of a run; null: start from `init`."""
+    """File with a state dict to start from, torchvision's vgg16_bn or a checkpoint of a run; null: from `init`."""
 
     def build(self, classes: int, dropout: DropoutOptions) -> VGG:
         """Make the network, drawing its weights from torch's global generator.

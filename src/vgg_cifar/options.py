@@ -31,7 +31,7 @@ def in_one_line(error: ValidationError, raw: Any) -> str:
     path: list[str] = []
     node: Any = raw
     for element in faults[0]["loc"]:
-        if (isinstance(node, list) and isinstance(element, int)) or (isinstance(node, dict) and element in node):
+        if element in (range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()):
             node = node[element]
         elif faults[0]["type"] != "missing":
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -77,20 +75,16 @@ class TrainerOptions(Options):
         """
         import torch
         from lightning.pytorch import Trainer
-        from lightning.pytorch.strategies import DDPStrategy
+
+        from vgg_cifar.ddp import DDP
 
         devices = (torch.cuda.device_count() if kind == "cuda" else 1) if self.devices == "auto" else self.devices
-        strategy: str | DDPStrategy = "auto"
-        if devices * self.num_nodes > 1 or self.strategy == "ddp":
-            # Running statistics do not matter while training; the classifier shares them before each evaluation.
-            strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
-            if self.num_nodes == 1:
-                _stay_on_this_machine()
+        several = devices * self.num_nodes > 1 or self.strategy == "ddp"
         return Trainer(
             accelerator=kind,
             devices=devices,
             num_nodes=self.num_nodes,
-            strategy=strategy,
+            strategy=DDP(one_machine=self.num_nodes == 1) if several else "auto",
             precision=precision,  # type: ignore[arg-type]
             max_epochs=self.max_epochs,
             max_steps=self.max_steps,
@@ -111,10 +105,3 @@ class TrainerOptions(Options):
             callbacks=callbacks,
             logger=loggers or False,
         )
-
-
-def _stay_on_this_machine() -> None:
-    """Let the ranks of a single machine talk over its loopback interface only."""
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-    os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)

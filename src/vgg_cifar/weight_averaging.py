@@ -50,7 +50,10 @@ class WeightAveraging(Callback):
         """Make room for the average before a checkpoint may fill it."""
         if stage == "fit":
             self.averaged = AveragedModel(
-                _network(pl_module), device=pl_module.device, multi_avg_fn=self.rule, use_buffers=True
+                _network(pl_module),
+                device=pl_module.device,
+                multi_avg_fn=self.rule,
+                use_buffers=self.bn_batches is None,
             )
             self._step = trainer.global_step
 

@@ -46,12 +46,11 @@ class DataModule(LightningDataModule):
         self.train, self.val = self.dataset.hold_out(options.val_fraction, options.seed)
         self._resident: dict[str, Split] = {}
         self._test_loader: EvalLoader | None = None
-        self._earlier_test_reads = 0
 
     @property
     def test_reads(self) -> int:
-        """How often the test set was read, in this process and in those it resumes."""
-        return self._earlier_test_reads + (self._test_loader.reads if self._test_loader else 0)
+        """How often this process has begun to read the test set."""
+        return self._test_loader.reads if self._test_loader else 0
 
     def train_dataloader(self) -> TrainLoader:
         """The loader of the current epoch's augmented training images."""
@@ -86,14 +85,6 @@ class DataModule(LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Batches are born on the device."""
         return batch
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must know: how often the test set was read."""
-        return {"test_reads": self.test_reads}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self._earlier_test_reads = state_dict["test_reads"]
 
     @property
     def _trainer(self) -> Any:

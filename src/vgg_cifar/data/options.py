@@ -38,7 +38,7 @@ class _Data(Options):
 
 class _Files(_Data):
     root: str | None
-    """Folder that holds the data set's own folder; null: $CIFAR100_ROOT or $CIFAR10_ROOT, else the project's `data/`."""
+    """Folder that holds the data set's folder; null: $CIFAR100_ROOT or $CIFAR10_ROOT, or the project's `data/`."""
     download: bool | None
     """Whether missing files may be downloaded; null: only into the project's own `data/`."""
 

@@ -148,6 +148,7 @@ class Record(Checkpoint):
         self.stopwatch = stopwatch
         self.started = started
         self._earlier_seconds = 0.0
+        self._earlier_test_reads = result.get("test_reads", 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Seconds so far."""
@@ -171,7 +172,7 @@ class Record(Checkpoint):
         watch = self.stopwatch
         self.result |= {
             "steps": trainer.global_step,
-            "test_reads": trainer.datamodule.test_reads,  # type: ignore[attr-defined]
+            "test_reads": self._earlier_test_reads + trainer.datamodule.test_reads,  # type: ignore[attr-defined]
             **pl_module.results,  # type: ignore[dict-item]
             "images_per_second": watch.images_per_second,
             "train_seconds": watch.train_seconds,

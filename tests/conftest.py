@@ -1,0 +1,95 @@
+"""What most tests need: a small configuration, a small run, the commands as a user types them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vgg_cifar.command_line import compose_and_check, quiet, register_resolvers
+from vgg_cifar.config import Config
+from vgg_cifar.runs.folder import RunFolder
+
+PROJECT = Path(__file__).resolve().parents[1]
+TINY = [
+    "data=synthetic",
+    "data.train_size=300",
+    "data.test_size=150",
+    "data.batch_size=64",
+    "data.eval_batch_size=40",
+    "model=vgg11_bn",
+    "model.width=0.125",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=2",
+    "logger=csv",
+]
+
+quiet()
+register_resolvers()
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests do not inherit a launcher's ranks or a user's data."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    """Overrides that make a run of about a second."""
+    return list(TINY)
+
+
+@pytest.fixture
+def configure() -> Callable[..., Config]:
+    """Compose and check a tiny configuration with some overrides."""
+
+    def build(*overrides: str) -> Config:
+        return compose_and_check([*TINY, *overrides])[1]
+
+    return build
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., RunFolder]:
+    """Run a tiny training in this process; `to` names its folder, `code` the exit code it should have."""
+    from vgg_cifar.training import run
+
+    def start(*overrides: str, to: str = "run", code: int = 0) -> RunFolder:
+        typed = [*TINY, *overrides]
+        folder = RunFolder(tmp_path / to)
+        assert run(compose_and_check(typed)[1], folder, typed) == code
+        return folder
+
+    return start
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Type `python src/<script> ...` in an empty folder."""
+
+    def start(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, PROJECT / "src" / script, *arguments],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real CIFAR-100; skips where there is none."""
+    for root in (os.environ.get("CIFAR100_ROOT"), PROJECT / "data", PROJECT.parent / "shared" / "data"):
+        if root is not None and (Path(root) / "cifar-100-python" / "train").is_file():
+            return Path(root)
+    pytest.skip("the real CIFAR-100 is not here: set CIFAR100_ROOT to the folder that holds cifar-100-python/")

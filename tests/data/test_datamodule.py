@@ -1,0 +1,54 @@
+"""The DataModule: what is trained on, validated on, tested on, and how often."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import Trainer
+
+from vgg_cifar.config import Config
+from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.training import make_datamodule
+
+
+def attached(config: Config) -> DataModule:
+    datamodule = make_datamodule(config)
+    datamodule.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    return datamodule
+
+
+def test_sizes_and_hold_out_are_those_asked_for(configure: Callable[..., Config]) -> None:
+    datamodule = make_datamodule(configure("data.train_size=200", "data.val_fraction=0.25", "data.test_size=100"))
+    assert datamodule.val is not None
+    assert (len(datamodule.train), len(datamodule.val), len(datamodule.dataset.test)) == (150, 50, 100)
+
+
+def test_the_hold_out_does_not_depend_on_the_seed_of_the_run(configure: Callable[..., Config]) -> None:
+    first, second = make_datamodule(configure("seed=0")), make_datamodule(configure("seed=1"))
+    assert torch.equal(first.train.images, second.train.images)
+    other = make_datamodule(configure("data.seed=1"))
+    assert not torch.equal(first.train.images, other.train.images)
+
+
+def test_nothing_held_out_means_no_validation(configure: Callable[..., Config]) -> None:
+    assert attached(configure("data.val_fraction=0")).val_dataloader() == []
+
+
+def test_the_test_set_is_validated_on_only_where_that_is_asked_for(configure: Callable[..., Config]) -> None:
+    splits = [loader.split for loader in attached(configure()).val_dataloader()]
+    watched = [loader.split for loader in attached(configure("monitor_test=true")).val_dataloader()]
+    assert (splits, watched) == (["val"], ["val", "test"])
+
+
+def test_a_reading_of_the_test_set_counts_from_its_first_batch(configure: Callable[..., Config]) -> None:
+    datamodule = attached(configure())
+    assert datamodule.test_reads == 0
+    next(iter(datamodule.test_dataloader()))
+    assert datamodule.test_reads == 1
+
+
+def test_only_training_images_are_augmented(configure: Callable[..., Config]) -> None:
+    plain, augmented = attached(configure("augmentation=none")), attached(configure("augmentation=standard"))
+    assert torch.equal(next(iter(plain.test_dataloader())).images, next(iter(augmented.test_dataloader())).images)
+    before, after = (next(iter(d.train_dataloader())) for d in (plain, augmented))
+    assert torch.equal(before.labels, after.labels)
+    assert not torch.equal(before.images, after.images)

@@ -1,0 +1,173 @@
+"""The LightningModule: it learns, and its arithmetic is that of a loop anybody could write."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.nn import functional as F  # noqa: N812
+
+from vgg_cifar import draws
+from vgg_cifar.classifier import Classifier
+from vgg_cifar.config import Config
+from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+
+STEPS = 50
+CURVE = (
+    "data.train_size=1650",
+    "data.batch_size=64",
+    "data.val_fraction=0",
+    "augmentation=none",
+    "dropout=none",
+    "trainer.max_epochs=2",
+    f"trainer.max_steps={STEPS}",
+    "optimizer.lr=0.02",
+)
+
+
+class Losses(Callback):
+    """Keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.values.append(float(outputs["loss"]))
+
+
+def fit(config: Config, datamodule: DataModule, classifier: Classifier) -> list[float]:
+    losses = Losses()
+    trainer, _ = make_trainer(config, [losses], [])
+    trainer.fit(classifier, datamodule)
+    return losses.values
+
+
+def test_fifty_steps_through_lightning_equal_a_bare_loop(configure: Callable[..., Config]) -> None:
+    config = configure(*CURVE)
+    datamodule = make_datamodule(config)
+    found = fit(config, datamodule, make_classifier(config, datamodule))
+
+    network = make_classifier(config, datamodule).network
+    weights = [p for name, p in network.named_parameters() if p.ndim > 1]
+    others = [p for name, p in network.named_parameters() if p.ndim == 1]
+    optimizer = torch.optim.SGD(
+        [{"params": weights, "weight_decay": 5e-4}, {"params": others}], lr=0.02, momentum=0.9, nesterov=True
+    )
+    images, labels = datamodule.train.images, datamodule.train.labels
+    expected = []
+    for epoch in range(2):
+        for indices in draws.order(len(labels), config.seed, epoch, "order").split(64):
+            if len(expected) == STEPS:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = 0.02 * config.schedule.factor(len(expected), STEPS)
+            batch = (images[indices] / 255 - 0.5) / 0.15
+            loss = F.cross_entropy(network(batch), labels[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            expected.append(loss.item())
+    assert len(found) == STEPS
+    # Fused steps round differently; the difference grows with the steps.
+    torch.testing.assert_close(torch.tensor(found[:10]), torch.tensor(expected[:10]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-2, atol=1e-2)
+    assert expected[-1] < expected[0]
+
+
+TWO_RANKS = """
+import sys
+import torch
+from torch import nn
+from vgg_cifar.command_line import compose_and_check, quiet, register_resolvers
+quiet()
+register_resolvers()
+from lightning.pytorch import Callback
+from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+
+class Losses(Callback):
+    values = []
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        # The average over the ranks is the loss of the whole step.
+        self.values.append(float(trainer.strategy.reduce(outputs["loss"].clone(), reduce_op="mean")))
+
+config = compose_and_check(sys.argv[2:])[1]
+datamodule = make_datamodule(config)
+classifier = make_classifier(config, datamodule)
+for name, module in list(classifier.network.features.named_children()):
+    if isinstance(module, nn.BatchNorm2d):  # torch shares batch statistics on GPUs only
+        classifier.network.features[int(name)] = nn.Identity()
+trainer, _ = make_trainer(config, [Losses()], [])
+trainer.fit(classifier, datamodule)
+if trainer.is_global_zero:
+    torch.save(Losses.values, sys.argv[1])
+"""
+
+
+def test_fifty_steps_on_two_ranks_equal_one(tiny: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "two_ranks.py"
+    script.write_text(TWO_RANKS)
+    source = Path(__file__).resolve().parents[1] / "src"
+    curves = []
+    for devices in (1, 2):
+        result = tmp_path / f"{devices}.pt"
+        words = [*tiny, *CURVE, "data.batch_size=63", f"trainer.devices={devices}"]
+        environment = {"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        subprocess.run(
+            [sys.executable, script, result, *words], env=environment, check=True, timeout=300, capture_output=True
+        )
+        curves.append(torch.tensor(torch.load(result, weights_only=True)))
+    assert len(curves[0]) == STEPS
+    torch.testing.assert_close(curves[0], curves[1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_vgg_overfits_64_images(configure: Callable[..., Config]) -> None:
+    config = configure(
+        "model=vgg16_bn", "model.width=0.25", "data.train_size=64", "data.val_fraction=0", "dropout=none",
+        "augmentation=none", "weight_decay=none", "optimizer=adam", "trainer.max_epochs=40",
+    )  # fmt: skip
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    fit(config, datamodule, classifier)
+    assert classifier.results["train/top1"] == 1.0
+    assert classifier.results["train/loss"] < 0.1
+
+
+def test_the_original_network_trains(configure: Callable[..., Config]) -> None:
+    config = configure("model=vgg16_bn_original", "model.hidden=[64,64]", "data.train_size=64", "trainer.max_epochs=1")
+    datamodule = make_datamodule(config)
+    losses = fit(config, datamodule, make_classifier(config, datamodule))
+    assert torch.tensor(losses).isfinite().all()
+
+
+def test_label_smoothing_is_for_training_only(configure: Callable[..., Config]) -> None:
+    config = configure("label_smoothing=0.5", "optimizer.lr=1e-12", "dropout=none", "trainer.max_epochs=1")
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    trainer, _ = make_trainer(config, [], [])
+    trainer.test(classifier, datamodule, verbose=False)
+    with torch.no_grad():
+        images = (datamodule.dataset.test.images / 255 - 0.5) / 0.15
+        expected = F.cross_entropy(classifier.network.eval()(images), datamodule.dataset.test.labels)
+    assert classifier.results["test/loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_dropout_depends_on_the_step_not_on_what_was_drawn_before(configure: Callable[..., Config]) -> None:
+    config = configure("dropout=all", "trainer.max_epochs=1", "data.val_fraction=0")
+    datamodule = make_datamodule(config)
+    first = fit(config, datamodule, make_classifier(config, datamodule))
+    classifier = make_classifier(config, datamodule)
+    torch.rand(1000)
+    assert fit(config, make_datamodule(config), classifier) == first
+
+
+def test_a_classifier_made_for_evaluation_says_so_when_it_is_trained(configure: Callable[..., Config]) -> None:
+    config = configure()
+    datamodule = make_datamodule(config)
+    classifier = Classifier(make_classifier(config, datamodule).network)
+    with pytest.raises(RuntimeError, match="made for evaluation"):
+        Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit(classifier, datamodule)

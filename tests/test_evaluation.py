@@ -1,0 +1,60 @@
+"""Evaluation: the stored metrics are found again from the folder alone."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vgg_cifar.errors import UserError
+from vgg_cifar.evaluation import evaluate
+from vgg_cifar.runs.folder import RunFolder
+
+METRICS = ("test/loss", "test/top1", "test/top5", "test/superclass_top1")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("data.val_fraction=0",), ("averaging=ema",), ("averaging=swa", "averaging.start=0", "data.val_fraction=0")],
+)
+def test_the_stored_metrics_are_found_again_to_the_last_digit(
+    train: Callable[..., RunFolder], overrides: tuple[str, ...]
+) -> None:
+    folder = train(*overrides)
+    found, stored = evaluate(folder), folder.read_result()
+    assert {name: found[name] for name in METRICS} == {name: stored[name] for name in METRICS}
+    assert json.loads((folder.evaluation / "metrics.json").read_text()) == found
+
+
+def test_any_checkpoint_can_be_asked_for(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=3")
+    assert evaluate(folder, "last")["epoch"] == 3
+    assert evaluate(folder, "best")["epoch"] == folder.read_result()["tested_epoch"]
+
+
+def test_the_folder_may_be_moved(train: Callable[..., RunFolder], tmp_path: Path) -> None:
+    folder = train()
+    moved = RunFolder(folder.path.rename(tmp_path / "moved"))
+    assert evaluate(moved)["test/loss"] == moved.read_result()["test/loss"]
+
+
+def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
+    folder = train("data.val_fraction=0")
+    with pytest.raises(UserError, match="checkpoint: .* has no checkpoints/best.ckpt"):
+        evaluate(folder, "best")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "error: run: which one? run=outputs/train/..."),
+        (("run=nowhere", "checkpoint=first"), "error: checkpoint: should be best or last, is first"),
+        (("--run", "x"), "error: --run: expected run=..., checkpoint=..., data.root=..."),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2(
+    command: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...], line: str
+) -> None:
+    done = command("evaluate.py", *arguments)
+    assert (done.returncode, done.stderr.strip()) == (2, line)

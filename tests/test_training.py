@@ -1,0 +1,204 @@
+"""A whole run in this process: what it leaves, how it goes on, how it ends badly."""
+
+import csv
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from vgg_cifar import training
+from vgg_cifar.command_line import compose_and_check
+from vgg_cifar.config import Config
+from vgg_cifar.runs.folder import RunFolder
+
+
+def test_a_finished_run_leaves_what_the_contract_promises(train: Callable[..., RunFolder]) -> None:
+    folder = train("logger=tensorboard", "tags=[first]")
+    result = folder.read_result()
+    assert result["status"] == "finished"
+    assert (result["epochs"], result["steps"]) == (2, 2 * 5)  # 270 images in batches of 64
+    assert result["tested_checkpoint"] == "best"
+    assert result["test_reads"] == 1
+    for name in ("train/loss", "val/loss", "val/top5", "test/loss", "test/top5", "test/superclass_top1"):
+        assert result[name] >= 0
+    for name in ("train/top1", "val/top1", "test/top1"):
+        assert 0 <= result[name] <= 1
+    for name in ("setup_seconds", "train_seconds", "validation_seconds", "total_seconds", "images_per_second"):
+        assert result[name] > 0
+    parts = result["setup_seconds"] + result["train_seconds"] + result["validation_seconds"]
+    assert parts <= result["total_seconds"]
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert list(folder.tensorboard.glob("events.out.tfevents.*"))
+    assert folder.read_config()["tags"] == ["first"]
+    manifest = folder.read_manifest()
+    assert manifest["command"][:2] == ["python", "src/train.py"]
+    assert manifest["exit_status"] == 0
+    assert manifest["start"] <= manifest["end"]
+    assert manifest["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert manifest["seed"] == 0
+
+
+def test_metrics_csv_has_a_row_per_epoch_with_the_documented_names(train: Callable[..., RunFolder]) -> None:
+    folder = train()
+    with folder.metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    names = {"step", "epoch", "train/loss", "train/top1", "val/loss", "val/top1", "val/top5", "lr", "images_per_second"}
+    assert names < set(rows[0])
+    assert [row["epoch"] for row in rows if row["val/top1"]] == ["0", "1"]
+    assert float(rows[-1]["test/top1"]) == pytest.approx(folder.read_result()["test/top1"])
+
+
+def test_without_held_out_images_the_last_checkpoint_is_tested(train: Callable[..., RunFolder]) -> None:
+    folder = train("data.val_fraction=0")
+    result = folder.read_result()
+    assert result["tested_checkpoint"] == "last"
+    assert not [name for name in result if name.startswith("val/")]
+    assert not folder.checkpoint("best").exists()
+    assert "val/" not in folder.metrics.read_text()
+
+
+def test_monitoring_the_test_set_is_counted_and_changes_nothing_else(train: Callable[..., RunFolder]) -> None:
+    plain = train(to="plain").read_result()
+    watched = train("monitor_test=true", to="watched").read_result()
+    assert (plain["test_reads"], watched["test_reads"]) == (1, 3)
+    for name in ("train/loss", "val/loss", "test/loss", "test/top1", "tested_epoch"):
+        assert watched[name] == plain[name]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_highest_validation_accuracy(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=4")
+    accuracies = [row["val/top1"] for row in folder.read_metrics() if "val/top1" in row]
+    assert folder.read_result()["tested_epoch"] == accuracies.index(max(accuracies)) + 1
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(train: Callable[..., RunFolder]) -> None:
+    first, again, other = train(to="a"), train(to="b"), train("seed=1", to="c")
+    weights = [training.load_checkpoint(folder, "last")["state_dict"] for folder in (first, again, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["network.features.0.weight"], weights[2]["network.features.0.weight"])
+
+
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
+def test_a_resumed_run_equals_one_that_was_never_interrupted(train: Callable[..., RunFolder], averaging: str) -> None:
+    options = (f"averaging={averaging}", "dropout=all", "schedule=constant", "augmentation=rotate")
+    swa = ("averaging.start=0.0",) if averaging == "swa" else ()
+    whole = train(*options, *swa, "trainer.max_epochs=3", to="whole")
+    parts = train(*options, *swa, "trainer.max_epochs=1", to="parts")
+    train(*options, *swa, "trainer.max_epochs=3", f"resume={parts.path}", to="parts")
+    expected, found = whole.read_result(), parts.read_result()
+    for name in ("epochs", "steps", "train/loss", "val/loss", "val/top1", "test/loss", "test/top1", "tested_epoch"):
+        assert found[name] == expected[name], name
+    assert found["test_reads"] == 2  # once at the end of each part
+    for key in ("state_dict", "trained_state_dict"):
+        before, after = (training.load_checkpoint(folder, "last").get(key, {}) for folder in (whole, parts))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    rows = [row["step"] for row in parts.read_metrics()]
+    assert rows == sorted(set(rows))
+
+
+def test_a_finished_run_is_not_trained_or_tested_again(train: Callable[..., RunFolder]) -> None:
+    folder = train()
+    before = folder.read_result()
+    train(f"resume={folder.path}")
+    assert folder.read_result() == before
+
+
+def test_gradient_accumulation_takes_the_same_steps(train: Callable[..., RunFolder]) -> None:
+    # Batch norm sees other batches, so only the count of steps and images can be the same.
+    plain = train(to="plain").read_result()
+    accumulated = train("trainer.accumulate_grad_batches=3", to="accumulated").read_result()
+    assert accumulated["steps"] == plain["steps"]
+
+
+def test_a_failure_is_recorded_with_its_reason(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("the second epoch is cursed")
+
+    monkeypatch.setattr(training.Classifier, "on_train_epoch_end", fail)
+    folder = train(code=1)
+    result = folder.read_result()
+    assert result["status"] == "failed"
+    assert result["error"] == "ValueError: the second epoch is cursed"
+    assert folder.read_manifest()["exit_status"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_an_interrupted_run_that_goes_on(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    class Killer(Callback):
+        def on_train_batch_start(self, trainer: object, pl_module: object, batch: object, batch_idx: int) -> None:
+            if trainer.current_epoch == 1 and batch_idx == 2:  # type: ignore[attr-defined]
+                os.kill(os.getpid(), number)
+
+    original = training._Run._callbacks
+    monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Killer(), *original(*args)])
+    folder = train(code=75)
+    assert folder.read_result()["status"] == "interrupted"
+    assert folder.read_result()["epochs"] == 1
+    monkeypatch.undo()
+    train(f"resume={folder.path}")
+    whole = train(to="whole").read_result()
+    assert folder.read_result()["status"] == "finished"
+    assert folder.read_result()["test/loss"] == whole["test/loss"]
+
+
+def test_early_stopping_stops(train: Callable[..., RunFolder]) -> None:
+    # With a rate of nearly nothing the accuracy does not get better for long.
+    folder = train("early_stopping.patience=1", "trainer.max_epochs=30", "optimizer.lr=1e-12")
+    assert folder.read_result()["epochs"] < 30
+
+
+def test_checkpoints_hold_plain_data_and_the_same_keys_compiled_or_not(
+    configure: Callable[..., Config], train: Callable[..., RunFolder]
+) -> None:
+    folder = train("trainer.max_epochs=1", "averaging=ema")
+    for which in ("best", "last"):
+        content = torch.load(folder.checkpoint(which), weights_only=True)
+        assert content["state_dict"]
+    config = configure()
+    datamodule = training.make_datamodule(config)
+    classifier = training.make_classifier(config, datamodule)
+    classifier.network.compile()
+    assert classifier.state_dict().keys() == content["state_dict"].keys()
+
+
+def test_a_run_starts_from_given_weights(train: Callable[..., RunFolder]) -> None:
+    first = train(to="first")
+    second = train(f"model.weights={first.checkpoint('last')}", "optimizer.lr=1e-12", to="second")
+    before, after = (training.load_checkpoint(folder, "last")["state_dict"] for folder in (first, second))
+    name = "network.features.0.weight"
+    torch.testing.assert_close(before[name], after[name])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer=adam", "schedule=onecycle", "weight_decay=none", "dropout=none", "augmentation=none"),
+        ("optimizer=adamw", "schedule=multistep", "weight_decay=everywhere", "dropout=all", "augmentation=rotate"),
+        ("optimizer=rmsprop", "schedule=constant", "trainer.gradient_clip_val=1.0", "label_smoothing=0.1"),
+        ("model.pool=average", "model.hidden=[]", "model.init=default", "trainer.precision=bf16-mixed"),
+        ("trainer.max_steps=3", "trainer.deterministic=true"),
+        ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=2"),
+    ],
+)
+def test_combinations_of_choices_train(train: Callable[..., RunFolder], overrides: tuple[str, ...]) -> None:
+    result = train("trainer.max_epochs=1", *overrides).read_result()
+    assert result["status"] == "finished"
+    assert result["train/loss"] > 0
+
+
+def test_real_images_train_above_chance(real_data: Path, tiny: list[str], tmp_path: Path) -> None:
+    typed = [word for word in tiny if not word.startswith("data")]
+    typed += ["data=cifar100", f"data.root={real_data}", "data.train_size=2000", "data.test_size=500"]
+    typed += ["optimizer=adam", "dropout=none", "trainer.max_epochs=4", "model.width=0.25", "data.val_fraction=0"]
+    folder = RunFolder(tmp_path / "run")
+    assert training.run(compose_and_check(typed)[1], folder, typed) == 0
+    assert folder.read_result()["test/top5"] > 2 * 5 / 100
