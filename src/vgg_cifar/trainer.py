@@ -75,6 +75,7 @@ class TrainerOptions(Options):
         """
         import torch
         from lightning.pytorch import Trainer
+        from lightning.pytorch.callbacks import Checkpoint
 
         from vgg_cifar.ddp import DDP
 
@@ -99,7 +100,7 @@ class TrainerOptions(Options):
             log_every_n_steps=self.log_every_n_steps,
             enable_progress_bar=False,
             enable_model_summary=False,
-            enable_checkpointing=any(type(callback).__name__ == "ModelCheckpoint" for callback in callbacks),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             callbacks=callbacks,

@@ -147,16 +147,8 @@ class Record(Checkpoint):
         self.result = result
         self.stopwatch = stopwatch
         self.started = started
-        self._earlier_seconds = 0.0
+        self._earlier_seconds: float = result.get("total_seconds", 0.0)
         self._earlier_test_reads = result.get("test_reads", 0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Seconds so far."""
-        return {"total_seconds": self._total()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on adding."""
-        self._earlier_seconds = state_dict["total_seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Everything until now was setting up."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -43,6 +41,11 @@ class Dashboard(TensorBoardLogger):
         )
 
     @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        """Write scalars; the epoch, which Lightning adds to all of them, is no curve to look at."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
     def save(self) -> None:
         """Write pending events; the hyperparameters are in `config.yaml` already."""
         self.experiment.flush()
@@ -64,26 +67,20 @@ class Dashboard(TensorBoardLogger):
         writer.flush()
 
 
-def _hyperparameters(config: Config) -> dict[str, Any]:
-    """What a person would compare runs by, as numbers, words and truth values."""
-    chosen: dict[str, Any] = {"seed": config.seed, "label_smoothing": config.label_smoothing}
-    for group in (
-        "data",
-        "model",
-        "optimizer",
-        "schedule",
-        "augmentation",
-        "dropout",
-        "weight_decay",
-        "averaging",
-    ):
-        options = getattr(config, group).model_dump()
-        chosen[group] = options.pop("name")
-        if group not in ("data", "augmentation"):
-            chosen |= {f"{group}.{key}": v for key, v in options.items() if isinstance(v, bool | int | float | str)}
-    chosen |= {
-        "data.batch_size": config.data.batch_size,
-        "trainer.max_epochs": config.trainer.max_epochs,
-        "trainer.precision": config.trainer.precision,
+def _hyperparameters(config: Config) -> dict[str, str | float]:
+    """What a person would compare runs by: the choice of each group, and the numbers most often changed."""
+    chosen: dict[str, str | float] = {
+        group: getattr(config, group).name
+        for group in ("data", "model", "optimizer", "schedule", "augmentation", "dropout", "weight_decay", "averaging")
     }
+    chosen |= {
+        "lr": config.optimizer.lr,
+        "batch size": config.data.batch_size,
+        "epochs": config.trainer.max_epochs,
+        "label smoothing": config.label_smoothing,
+        "seed": config.seed,
+    }
+    for group, field in (("weight_decay", "value"), ("dropout", "p")):
+        if hasattr(getattr(config, group), field):
+            chosen[f"{group}.{field}"] = getattr(getattr(config, group), field)
     return chosen

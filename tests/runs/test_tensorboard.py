@@ -1,0 +1,63 @@
+"""TensorBoard: the same scalars as metrics.csv under the same names, loss curves together, hyperparameters, images."""
+
+from collections.abc import Callable
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from vgg_cifar.runs.folder import RunFolder
+
+
+def events(folder: RunFolder) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder.tensorboard), size_guidance={"scalars": 0, "tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_scalars_are_those_of_metrics_csv(train: Callable[..., RunFolder]) -> None:
+    folder = train("logger=tensorboard")
+    written = events(folder)
+    found = {(tag, event.step): event.value for tag in written.Tags()["scalars"] for event in written.Scalars(tag)}
+    expected = {
+        (tag, int(row["step"])): value
+        for row in folder.read_metrics()
+        for tag, value in row.items()
+        if tag not in ("step", "epoch")
+    }
+    assert found.keys() == expected.keys()
+    assert all(abs(found[key] - expected[key]) <= 1e-6 * abs(expected[key]) for key in expected)
+
+
+def test_training_and_validation_loss_share_a_chart(train: Callable[..., RunFolder]) -> None:
+    written = events(train("logger=tensorboard"))
+    layout = layout_pb2.Layout.FromString(written.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    assert charts["loss"] == ["train/loss", "val/loss", "test/loss"]
+
+
+def test_hyperparameters_name_the_choices_and_the_final_metrics(train: Callable[..., RunFolder]) -> None:
+    written = events(train("logger=tensorboard", "optimizer=adam"))
+    content = {
+        tag: plugin_data_pb2.HParamsPluginData.FromString(data)
+        for tag, data in written.PluginTagToContent("hparams").items()
+    }
+    started = next(data.session_start_info for data in content.values() if data.HasField("session_start_info"))
+    experiment = next(data.experiment for data in content.values() if data.HasField("experiment"))
+    assert started.hparams["optimizer"].string_value == "adam"
+    assert started.hparams["epochs"].number_value == 2
+    assert {"val/top1", "test/top1", "test/loss"} == {info.name.tag for info in experiment.metric_infos}
+
+
+def test_augmented_images_are_shown(train: Callable[..., RunFolder]) -> None:
+    folder = train("logger=tensorboard", "logger.images=9")
+    (image,) = events(folder).Images("augmented training images")
+    assert (image.width, image.height) == (8 * 33 + 1, 2 * 33 + 1)
+
+
+def test_points_behind_the_point_of_resumption_are_not_doubled(train: Callable[..., RunFolder]) -> None:
+    folder = train("logger=tensorboard", "trainer.max_epochs=1")
+    train("logger=tensorboard", "trainer.max_epochs=2", f"resume={folder.path}")
+    steps = [event.step for event in events(folder).Scalars("train/loss")]
+    assert steps == sorted(set(steps))
+    assert len(steps) == 2
