@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from vgg_cifar.command_line import compose_and_check, quiet, register_resolvers
 from vgg_cifar.config import Config
@@ -29,12 +30,22 @@ TINY = [
 
 quiet()
 register_resolvers()
+# Small tensors lose more time to the threads' waiting for each other than they gain.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not inherit a launcher's ranks or a user's data."""
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+    for name in (
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "SLURM_PROCID",
+        "SLURM_JOB_ID",
+        "SLURM_NTASKS",
+        "TORCHELASTIC_RUN_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -71,7 +71,7 @@ def test_ema_can_take_every_other_step(configure: Callable[..., Config]) -> None
 
 def test_swa_is_the_mean_over_the_last_epochs(configure: Callable[..., Config]) -> None:
     history, callback, _ = fit(configure("averaging=swa", "averaging.start=0.5", "trainer.max_epochs=4"))
-    last_of_epoch = {epoch: weight for epoch, weight in zip(history.epochs, history.trained, strict=True)}
+    last_of_epoch = dict(zip(history.epochs, history.trained, strict=True))
     expected = (last_of_epoch[2] + last_of_epoch[3]) / 2
     assert callback is not None
     assert callback.averaged is not None

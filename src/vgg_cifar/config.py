@@ -60,7 +60,7 @@ class Config(Options):
     monitor_test: bool
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
     resume: str | None
-    """A run's folder to go on with, or "auto" for the newest unfinished run of this configuration, if there is one."""
+    """A run's folder to go on with, or "auto" for the newest run of this configuration, if there is one."""
     tags: list[str]
     """Words to find the run by."""
 

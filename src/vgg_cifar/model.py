@@ -59,7 +59,7 @@ class ModelOptions(Options):
             block_dropout=dropout.in_blocks,
         )
         if self.weights is not None:
-            load_weights(network, Path(self.weights))
+            load_weights(network, Path(self.weights).expanduser())
         return network.to(memory_format=torch.channels_last)
 
 
@@ -80,12 +80,20 @@ def load_weights(network: VGG, path: Path) -> None:
     except FileNotFoundError as error:
         raise UserError(f"model.weights: there is no file {path}") from error
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"model.weights: {path} is not a file of plain tensors ({reason})") from error
+        # torch's own words advise to load it unsafely.
+        raise UserError(f"model.weights: {path} is refused: it is damaged, or holds more than plain tensors") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    state = {name.removeprefix("network."): value for name, value in state.items()}
+    items = state.items() if isinstance(state, dict) else ()
+    state = {str(name).removeprefix("network."): value for name, value in items}
     own = network.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and getattr(v, "shape", None) == own[k].shape}
+    fitting = {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and name in own
+        and value.shape == own[name].shape
+    }
     convolutions = [name for name in own if name.startswith("features.")]
     missing = [name for name in convolutions if name not in fitting]
     if missing:

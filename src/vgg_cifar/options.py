@@ -28,20 +28,32 @@ def in_one_line(error: ValidationError, raw: Any) -> str:
         raw: the nested dict that was checked; it tells the keys a user typed from pydantic's own path elements.
     """
     faults = error.errors(include_url=False)
+    fault = faults[0]
     path: list[str] = []
     node: Any = raw
-    for element in faults[0]["loc"]:
+    for place, element in enumerate(fault["loc"], start=1):
         if element in (range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()):
             node = node[element]
-        elif faults[0]["type"] != "missing":
-            continue
+        elif fault["type"] != "missing" or place < len(fault["loc"]):
+            continue  # a tag of pydantic's own, which stands in no file
         path.append(str(element))
-    message = faults[0]["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if faults[0]["type"] == "extra_forbidden":
-        message = "there is no such option"
-    elif faults[0]["type"] == "missing":
-        message = "this option is missing"
-    elif path and not faults[0]["msg"].startswith("Value error"):
-        message = f"should be {message}, is {node!r}"
+    key = ".".join(path)
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{'.'.join(path)}: {message}{others}" if path else f"{message}{others}"
+    message = _said(fault["type"], fault["msg"], fault.get("ctx", {}), node)
+    return f"{key}: {message}{others}" if key else f"{message}{others}"
+
+
+def _said(kind: str, message: str, context: dict[str, Any], value: Any) -> str:
+    """What pydantic found, as a user of the command line would put it."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return "there is no such option"
+    if kind == "missing":
+        return "this option is missing"
+    if kind == "union_tag_not_found":
+        return "its name is missing, which says which choice it is"
+    if kind == "union_tag_invalid":
+        return f"there is no choice {context['tag']!r}, only {context['expected_tags']}"
+    wanted = message.partition("should ")[2].replace(" after validation", "") or message
+    return f"should {wanted}, is {value!r}"

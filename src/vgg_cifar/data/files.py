@@ -113,10 +113,12 @@ def _obtain(source: Source, root: Path, *, download: bool) -> None:
             raise UserError(f"{missing}; allow data.download=true, {remedy}")
         from torchvision.datasets.utils import download_url
 
+        partial = archive.with_name(f"{archive.name}.partial")
         try:
-            download_url(source.url + source.archive, str(root), source.archive)
+            download_url(source.url + source.archive, str(root), partial.name)
+            partial.replace(archive)
         except (OSError, RuntimeError) as error:
-            archive.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             reason = str(error) or type(error).__name__
             raise UserError(f"{missing} and the download failed ({reason}); {remedy}") from error
     _verified(archive, source.archive_sha256)
@@ -124,8 +126,8 @@ def _obtain(source: Source, root: Path, *, download: bool) -> None:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(root, [tar.getmember(member) for member in members], filter="data")
-    except OSError as error:
-        raise UserError(f"data.root: {archive} cannot be unpacked into {root}: {error.strerror or error}") from error
+    except (OSError, tarfile.TarError, KeyError) as error:
+        raise UserError(f"data.root: {archive} cannot be unpacked into {root}: {error}") from error
 
 
 def _verified(path: Path, digest: str) -> bytes:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,13 +108,16 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise UserError(
-                f"{self.path} is in use by another process: wait for it or choose another folder"
-            ) from error
+        for attempt in range(10):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if attempt == 9:
+                    lock.close()
+                    reason = "is in use by another process: wait for it or choose another folder"
+                    raise UserError(f"{self.path} {reason}") from error
+                time.sleep(0.05)  # somebody may be looking whether it is in use
         self._lock = lock
 
     def unlock(self) -> None:

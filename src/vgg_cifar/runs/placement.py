@@ -63,7 +63,11 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
     folders = [RunFolder(path.parent.parent) for path in parent.glob("*/checkpoints/last.ckpt")]
     folders.sort(key=lambda folder: folder.checkpoint("last").stat().st_mtime, reverse=True)
     for folder in folders:
-        if folder.config.is_file() and not folder.in_use() and not differences(folder.read_config(), config):
+        try:
+            same = not differences(folder.read_config(), config)
+        except UserError:
+            continue  # a damaged neighbour is nobody's to go on with
+        if same and not folder.in_use():
             return folder
     return None
 

@@ -1,0 +1,229 @@
+"""Batches: the same images and draws however they are dealt out, every image once, normalised as torchvision does."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision import transforms
+
+from vgg_cifar.augmentation.geometry import Geometry
+from vgg_cifar.command_line import CONF
+from vgg_cifar.data.dataset import Split
+from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
+
+PLAIN = Normalise.of([0.5, 0.4, 0.3], [0.1, 0.2, 0.3], torch.device("cpu"))
+SHIPPED = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+
+counts = st.integers(1, 40)
+batch_sizes = st.integers(1, 17)
+epochs = st.integers(0, 5)
+seeds = st.integers(0, 1000)
+
+
+def split_of(count: int) -> Split:
+    """Random images; a label is its image's place, so that a batch tells which images it holds."""
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return Split(images, torch.arange(count))
+
+
+def train_steps(
+    count: int,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    augment: Augment | None = None,
+    world_size: int = 1,
+    accumulate: int = 1,
+) -> list[list[Batch]]:
+    """An epoch as its optimizer steps, each as its parts in the order in which they were dealt."""
+    split = split_of(count)
+    ranks = [
+        TrainLoader(
+            split,
+            PLAIN,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=lambda: epoch,
+            augment=augment,
+            rank=rank,
+            world_size=world_size,
+            accumulate=accumulate,
+        )
+        for rank in range(world_size)
+    ]
+    turns = list(zip(*ranks, strict=True))
+    assert all(len(loader) == len(turns) for loader in ranks)
+    assert len(turns) % accumulate == 0
+    return [
+        [batch for turn in turns[start : start + accumulate] for batch in turn]
+        for start in range(0, len(turns), accumulate)
+    ]
+
+
+def united(parts: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+    """The images and labels that count, in the order of the data set."""
+    labels = torch.cat([part.labels[: part.count] for part in parts])
+    images = torch.cat([part.images[: part.count] for part in parts])
+    return images[labels.argsort()], labels.sort().values
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@given(count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs, augmented=st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_the_parts_of_a_step_are_what_one_device_would_see(
+    world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool
+) -> None:
+    augment = Geometry(seed, padding=4, flip=True, degrees=15) if augmented else None
+    alone = train_steps(count, batch_size=batch_size, seed=seed, epoch=epoch, augment=augment)
+    dealt = train_steps(
+        count,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        augment=augment,
+        world_size=world_size,
+        accumulate=accumulate,
+    )
+    assert len(dealt) == len(alone)
+    for parts, whole in zip(dealt, alone, strict=True):
+        images, labels = united(parts)
+        expected_images, expected_labels = united(whole)
+        assert torch.equal(labels, expected_labels)
+        assert torch.equal(images, expected_images)
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 3), (2, 2), (3, 3)])
+@given(count=counts, batch_size=batch_sizes)
+@settings(deadline=None, max_examples=25)
+def test_a_step_is_dealt_evenly_and_weighted_so_that_the_average_of_its_parts_is_the_mean_over_its_images(
+    world_size: int, accumulate: int, count: int, batch_size: int
+) -> None:
+    def quantity(labels: Tensor) -> Tensor:
+        return (labels.double() + 1).sqrt()
+
+    for parts in train_steps(count, batch_size=batch_size, world_size=world_size, accumulate=accumulate):
+        sizes = [part.count for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(len(part.labels) == max(part.count, 1) for part in parts)  # a stand-in keeps a rank in step
+        assert {part.total for part in parts} == {sum(sizes)}
+        assert {part.parts for part in parts} == {len(parts)}
+        mean = float(quantity(united(parts)[1]).mean())
+        weighted = [part.share * float(quantity(part.labels).mean()) for part in parts]
+        assert sum(weighted) / len(parts) == pytest.approx(mean, rel=1e-12)
+
+
+@given(count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs)
+@settings(deadline=None, max_examples=50)
+def test_every_image_comes_exactly_once_per_epoch_in_full_batches_but_the_last(
+    count: int, batch_size: int, seed: int, epoch: int
+) -> None:
+    steps = train_steps(count, batch_size=batch_size, seed=seed, epoch=epoch)
+    seen = torch.cat([batch.labels for (batch,) in steps])
+    assert sorted(seen.tolist()) == list(range(count))
+    sizes = [batch.count for (batch,) in steps]
+    assert sizes[:-1] == [batch_size] * (math.ceil(count / batch_size) - 1)
+
+
+def test_the_order_depends_on_epoch_and_seed_and_on_nothing_else() -> None:
+    def order(**when: int) -> tuple[int, ...]:
+        torch.manual_seed(len(orders))
+        return tuple(torch.cat([batch.labels for (batch,) in train_steps(40, batch_size=16, **when)]).tolist())
+
+    orders: list[tuple[int, ...]] = []
+    for seed in range(3):
+        for epoch in range(3):
+            orders.append(order(seed=seed, epoch=epoch))
+    assert len(set(orders)) == len(orders)
+    assert order(seed=0, epoch=0) == orders[0]
+
+
+def test_a_loader_asks_for_the_epoch_each_time_it_begins() -> None:
+    epoch = 0
+    loader = TrainLoader(split_of(20), PLAIN, batch_size=20, seed=0, epoch=lambda: epoch)
+    (first,) = loader
+    epoch = 1
+    (second,) = loader
+    assert not torch.equal(first.labels, second.labels)
+    assert torch.equal(second.labels, train_steps(20, batch_size=20, epoch=1)[0][0].labels)
+
+
+def test_augmentation_gets_the_places_of_its_images_and_the_epoch() -> None:
+    split = split_of(10)
+    seen: list[int] = []
+
+    def augment(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        assert torch.equal(images, split.images[indices])
+        assert epoch == 7
+        seen.extend(indices.tolist())
+        return 255 - images
+
+    loader = TrainLoader(split, PLAIN, batch_size=4, seed=0, epoch=lambda: 7, augment=augment)
+    for batch in loader:
+        assert torch.equal(batch.images, PLAIN(255 - split.images[batch.labels]))
+    assert sorted(seen) == list(range(10))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+@given(count=counts, batch_size=batch_sizes)
+@settings(deadline=None, max_examples=40)
+def test_evaluation_sees_every_image_once_in_batches_that_are_never_divided(
+    world_size: int, count: int, batch_size: int
+) -> None:
+    split = split_of(count)
+    ranks = [
+        EvalLoader(split, PLAIN, batch_size=batch_size, split="val", rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    turns = list(zip(*ranks, strict=True))
+    assert all(len(loader) == len(turns) for loader in ranks)
+    batches = [batch for turn in turns for batch in turn]
+    assert all(len(batch.labels) == max(batch.count, 1) for batch in batches)  # a stand-in keeps a rank in step
+    assert all(batch.share == (1 if batch.count else 0) for batch in batches)
+    counted = [batch for batch in batches if batch.count]
+    expected = split.labels.split(batch_size)
+    assert [batch.labels.tolist() for batch in counted] == [labels.tolist() for labels in expected]
+    for batch in counted:
+        assert torch.equal(batch.images, PLAIN(split.images[batch.labels]))
+        assert batch.split == "val"
+
+
+def test_an_evaluation_loader_counts_how_often_it_was_read() -> None:
+    loader = EvalLoader(split_of(5), PLAIN, batch_size=2, split="test")
+    assert loader.reads == 0
+    assert len(list(loader)) == len(list(loader)) == len(loader)
+    assert loader.reads == 2
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_normalising_equals_torchvisions_for_every_value_a_pixel_can_have(name: str) -> None:
+    shipped = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(2, 3, 1, 1)
+    images[1] = images[1].flip(0, 1, 2)
+    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(shipped["mean"], shipped["std"])])
+    expected = torch.stack([reference(image.permute(1, 2, 0).numpy()) for image in images])
+    ours = Normalise.of(shipped["mean"], shipped["std"], torch.device("cpu"))(images)
+    assert (ours - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("augment", [None, Geometry(0, padding=4, flip=True, degrees=15)], ids=["plain", "augmented"])
+def test_batches_are_float32_and_channels_last_and_leave_the_resident_images_alone(augment: Augment | None) -> None:
+    split = split_of(10)
+    before = split.images.clone()
+    loaders = [
+        TrainLoader(split, PLAIN, batch_size=4, seed=0, epoch=lambda: 0, augment=augment),
+        EvalLoader(split, PLAIN, batch_size=4, split="test"),
+    ]
+    for loader in loaders:
+        for batch in loader:
+            assert batch.images.dtype == torch.float32
+            assert batch.images.shape == (batch.count, 3, 32, 32)
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(split.images, before)

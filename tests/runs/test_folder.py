@@ -1,0 +1,227 @@
+"""A run's folder: files that a crash leaves whole, a lock that a death releases, and a status that stays true."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vgg_cifar
+from vgg_cifar.errors import UserError
+from vgg_cifar.runs.folder import RunFolder, write
+
+HOLDER = """
+import sys
+from vgg_cifar.runs.folder import RunFolder
+folder = RunFolder(sys.argv[1])
+folder.lock()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+@pytest.fixture
+def holder(folder: RunFolder) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has locked the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder.path)],
+        env=os.environ | {"PYTHONPATH": str(Path(vgg_cifar.__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write(path, "a long first text")
+    write(path, "short")
+    assert path.read_text() == "short"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_when_writing_fails_the_old_content_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write(path, "new")
+    assert path.read_text() == "old"
+    write(path, "newer")
+    assert path.read_text() == "newer"
+
+
+def test_until_the_new_content_is_on_disk_readers_see_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result.json"
+    write(path, "old")
+    seen: list[str] = []
+    fsync = os.fsync
+
+    def read_before(descriptor: int) -> None:
+        seen.append(path.read_text())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", read_before)
+    write(path, "new")
+    assert seen == ["old"]
+    assert path.read_text() == "new"
+
+
+def test_a_result_is_read_as_it_was_written_but_for_what_is_not_a_number(folder: RunFolder) -> None:
+    result = {
+        "status": "finished",
+        "test/top1": 0.7293,
+        "epochs": 3,
+        "loss": float("nan"),
+        "nested": {"rate": float("inf"), "list": [1.5, -float("inf")]},
+        "name": "naïve",
+    }
+    folder.write_result(result)
+    expected = result | {"loss": None, "nested": {"rate": None, "list": [1.5, None]}}
+    assert folder.read_result() == expected
+    assert json.loads(folder.result.read_text(), parse_constant=pytest.fail) == expected
+
+
+def test_a_result_that_is_not_there_is_empty_and_one_that_is_damaged_is_named(folder: RunFolder) -> None:
+    assert folder.read_result() == {}
+    assert folder.read_manifest() == {}
+    folder.result.write_text('{"status": "fin')
+    with pytest.raises(UserError, match=r"result\.json cannot be read") as caught:
+        folder.read_result()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lock_file", [True, False])
+def test_a_dead_runs_running_reads_as_interrupted(folder: RunFolder, lock_file: bool) -> None:
+    if lock_file:
+        folder.lock()
+        folder.unlock()
+    folder.write_result({"status": "running", "epochs": 2})
+    assert folder.read_result() == {"status": "interrupted", "epochs": 2}
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
+def test_any_other_status_stands(folder: RunFolder, status: str) -> None:
+    folder.write_result({"status": status})
+    assert folder.read_result()["status"] == status
+
+
+def test_a_run_is_running_as_long_as_its_process_lives(folder: RunFolder, holder: subprocess.Popen[str]) -> None:
+    folder.write_result({"status": "running"})
+    assert folder.in_use()
+    assert folder.read_result()["status"] == "running"
+    holder.kill()
+    holder.wait()
+    assert not folder.in_use()
+    assert folder.read_result()["status"] == "interrupted"
+
+
+def test_a_folder_takes_one_process_at_a_time(folder: RunFolder, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(UserError, match="is in use by another process") as caught:
+        folder.lock()
+    assert str(folder.path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    holder.kill()
+    holder.wait()
+    folder.lock()
+    assert RunFolder(folder.path).in_use()
+    folder.unlock()
+    assert not folder.in_use()
+
+
+def test_locking_makes_the_folder_and_asking_does_not(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "new" / "run")
+    assert not folder.in_use()
+    assert not (tmp_path / "new").exists()
+    folder.lock()
+    assert folder.path.is_dir()
+    folder.unlock()
+
+
+scalars = st.floats(allow_nan=False)
+rows = st.lists(
+    st.fixed_dictionaries(
+        {"step": st.integers(0, 10**6)},
+        optional={"epoch": st.integers(0, 300), "train/loss": scalars, "val/top1": scalars, "lr": scalars},
+    ),
+    max_size=6,
+)
+
+
+@given(written=rows)
+@settings(deadline=None, max_examples=50)
+def test_metrics_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, written: list[Any]) -> None:
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.write_metrics(written)
+    assert folder.read_metrics() == written
+
+
+def test_metrics_have_step_and_epoch_first_as_whole_numbers_and_empty_cells_where_nothing_was_logged(
+    folder: RunFolder,
+) -> None:
+    assert folder.read_metrics() == []
+    folder.write_metrics([{"val/top1": 0.5, "epoch": 0.0, "step": 10.0}, {"step": 20.0, "lr": math.pi}])
+    assert folder.metrics.read_text().splitlines() == ["step,epoch,lr,val/top1", "10,0,,0.5", f"20,,{math.pi},"]
+
+
+def test_a_configuration_is_read_as_it_was_written(folder: RunFolder) -> None:
+    config = {
+        "seed": 1,
+        "data": {"root": None, "name": "cifar100", "mean": [0.5, 1e-08]},
+        "tags": ["on", "1.0", "naïve", "no"],
+        "empty": {},
+    }
+    folder.write_config(config)
+    assert folder.read_config() == config
+    assert list(folder.read_config()) == list(config)
+
+
+@pytest.mark.parametrize("content", ["a: [1", "just words", "", "\x00"])
+def test_a_damaged_configuration_is_named_in_one_line(folder: RunFolder, content: str) -> None:
+    folder.config.write_text(content)
+    with pytest.raises(UserError, match=r"config\.yaml (cannot be read|is damaged)") as caught:
+        folder.read_config()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_evaluation_lies_in_a_room_of_its_own(folder: RunFolder) -> None:
+    for top1 in (0.25, 0.5):
+        folder.write_evaluation({"test/top1": top1, "test/loss": float("nan")})
+    assert json.loads((folder.evaluation / "metrics.json").read_text()) == {"test/top1": 0.5, "test/loss": None}
+
+
+def test_a_folder_without_a_run_is_refused_naming_the_option(folder: RunFolder) -> None:
+    with pytest.raises(UserError, match=f"^resume: there is no run in {folder.path}"):
+        RunFolder.existing(folder.path, "resume")
+    folder.write_config({"seed": 1})
+    assert RunFolder.existing(folder.path, "resume").path == folder.path
+
+
+def test_a_folders_path_is_absolute_whatever_was_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert RunFolder("run").path == tmp_path / "run"
+    assert RunFolder("~/run").path == tmp_path / "home" / "run"
+    assert RunFolder("run").checkpoint("best") == tmp_path / "run" / "checkpoints" / "best.ckpt"

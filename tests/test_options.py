@@ -1,0 +1,201 @@
+"""What all options share: strict, closed, fixed, cheap to import, and a fault told in one line with the user's key."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+import vgg_cifar
+from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line
+
+
+class Round(Options):
+    name: Literal["round"]
+    radius: Positive
+
+
+class Square(Options):
+    name: Literal["square"]
+    side: Count
+    holes: list[Round]
+
+    @model_validator(mode="after")
+    def _not_too_large(self) -> "Square":
+        if self.side > 100:
+            raise ValueError("a side of over 100 is too long: make it shorter")
+        return self
+
+
+class Drawing(Options):
+    shape: Annotated[Round | Square, Field(discriminator="name")]
+    share: Fraction
+    border: NotNegative
+    scales: Annotated[list[float], Field(min_length=2, max_length=2)]
+    label: Annotated[str, Field(pattern="^[a-z]+$")]
+    limit: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+    on: bool
+
+
+GOOD: dict[str, Any] = {
+    "shape": {"name": "square", "side": 3, "holes": [{"name": "round", "radius": 1.0}]},
+    "share": 0.5,
+    "border": 0,
+    "scales": [1.0, 2.0],
+    "label": "tile",
+    "limit": 5,
+    "on": True,
+}
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def faulty(*changes: Change) -> str:
+    """The line that tells what is wrong with a changed drawing."""
+    raw = copy.deepcopy(GOOD)
+    for change in changes:
+        change(raw)
+    with pytest.raises(ValidationError) as caught:
+        Drawing.model_validate(raw)
+    line = in_one_line(caught.value, raw)
+    assert "\n" not in line
+    assert not re.search("should be (Input|Unable|List|String|Value)", line), "not a sentence"
+    return line
+
+
+def set_to(*path: str | int, value: Any) -> Change:
+    def change(raw: Any) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        raw[path[-1]] = value
+
+    return change
+
+
+def without(*path: str | int) -> Change:
+    def change(raw: Any) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        del raw[path[-1]]
+
+    return change
+
+
+def test_what_is_right_is_taken_as_it_is() -> None:
+    assert Drawing.model_validate(GOOD).model_dump() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("share",), "half", "a valid number"),
+        (("share",), "0.5", "a valid number"),
+        (("share",), 1.0, "less than 1"),
+        (("share",), -0.5, "greater than or equal to 0"),
+        (("share",), float("nan"), "finite"),
+        (("share",), None, "a valid number"),
+        (("border",), -1.0, "greater than or equal to 0"),
+        (("border",), float("inf"), "finite"),
+        (("on",), "yes", "boolean"),
+        (("on",), 1, "boolean"),
+        (("label",), 7, "a valid string"),
+        (("label",), "two\nlines", "match"),
+        (("scales",), 3.0, "a valid list"),
+        (("scales",), [1.0], "at least 2"),
+        (("scales",), [1.0, 2.0, 3.0], "at most 2"),
+        (("scales", 1), "large", "a valid number"),
+        (("limit",), "all", "a valid"),
+        (("shape", "side"), 0, "greater than or equal to 1"),
+        (("shape", "side"), 2.5, "integer"),
+        (("shape", "side"), True, "integer"),
+        (("shape", "holes"), "none", "a valid list"),
+        (("shape", "holes", 0, "radius"), 0.0, "greater than 0"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_told_with_its_key_what_it_should_be_and_what_it_is(
+    path: tuple[str | int, ...], value: Any, said: str
+) -> None:
+    line = faulty(set_to(*path, value=value))
+    assert line.startswith(f"{'.'.join(map(str, path))}: should ")
+    assert said in line
+    assert f"is {value!r}" in line
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("colour",), ("shape", "colour"), ("shape", "radius"), ("shape", "holes", 0, "side")],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_an_unknown_option_is_told_with_its_key(path: tuple[str | int, ...]) -> None:
+    assert faulty(set_to(*path, value=1.0)) == f"{'.'.join(map(str, path))}: there is no such option"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("share",), ("shape",), ("shape", "side"), ("shape", "holes", 0, "radius")],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_a_missing_option_is_told_with_its_key(path: tuple[str | int, ...]) -> None:
+    assert faulty(without(*path)) == f"{'.'.join(map(str, path))}: this option is missing"
+
+
+def test_an_unknown_choice_of_a_group_is_told_with_those_there_are() -> None:
+    line = faulty(set_to("shape", "name", value="oval"))
+    assert re.match(r"shape(\.name)?: ", line)
+    for word in ("oval", "round", "square"):
+        assert repr(word) in line
+
+
+def test_a_group_without_a_name_is_told_by_its_key() -> None:
+    line = faulty(without("shape", "name"))
+    assert re.match(r"shape(\.name)?: ", line)
+    assert "name" in line
+
+
+def test_options_that_do_not_fit_together_are_told_in_their_checks_own_words() -> None:
+    assert faulty(set_to("shape", "side", value=101)) == "shape: a side of over 100 is too long: make it shorter"
+
+
+def test_of_several_faults_the_first_is_told_and_the_others_are_counted() -> None:
+    line = faulty(
+        set_to("shape", "side", value=0), set_to("shape", "holes", value=3), set_to("share", value=2.0), without("on")
+    )
+    assert line.startswith("shape.side: ")
+    assert line.endswith("(and 3 more)")
+
+
+def test_a_fault_of_the_whole_has_no_key() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Drawing).validate_python(3)
+    line = in_one_line(caught.value, 3)
+    assert line
+    assert not line.startswith(":")
+
+
+def test_options_cannot_be_changed_once_made() -> None:
+    drawing = Drawing.model_validate(GOOD)
+    with pytest.raises(ValidationError):
+        drawing.share = 0.1
+    assert drawing.share == GOOD["share"]
+
+
+def test_checking_a_configuration_imports_no_heavy_library() -> None:
+    script = "import sys, vgg_cifar.config; print(*sys.modules)"
+    source = str(Path(vgg_cifar.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(done.stdout.split())
+    assert "vgg_cifar.model" in imported
+    assert not imported & {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "tensorboard"}
