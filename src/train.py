@@ -5,7 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from vgg_cifar.command_line import guard, prepare, quiet, register_resolvers
+from vgg_cifar.command_line import complain, guard, prepare, quiet, register_resolvers
+from vgg_cifar.errors import UserError
 
 register_resolvers()
 
@@ -21,7 +22,12 @@ def train(composed: DictConfig) -> None:
 
     config = check(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
     settings = HydraConfig.get()
-    code = run(config, RunFolder(settings.runtime.output_dir), list(settings.overrides.task))
+    folder = RunFolder(settings.runtime.output_dir)
+    try:
+        code = run(config, folder, list(settings.overrides.task))
+    except UserError as error:
+        folder.discard_unless_begun()
+        code = complain(error)
     if code:
         sys.exit(code)
 

@@ -100,6 +100,30 @@ def test_options_that_exclude_each_other_name_the_one_to_change(overrides: list[
         compose_and_check(overrides)
 
 
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("trainer.max_epoch=3", "trainer.max_epoch: there is no such option; did you mean trainer.max_epochs?"),
+        ("optimizer=sdg", "optimizer: there is no choice sdg, only adam, adamw, rmsprop, sgd"),
+    ],
+)
+def test_a_typo_is_answered_with_what_was_meant(override: str, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_and_check([override])
+    assert str(caught.value) == line
+
+
+def test_missing_images_are_one_line_with_exit_code_2_and_leave_no_folder(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = command("train.py", f"data.root={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/runs/run")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for words in ("data.root", "cifar-100-python.tar.gz", "data=synthetic"):
+        assert words in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_mistake_is_one_line_with_exit_code_2_and_leaves_no_folder(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

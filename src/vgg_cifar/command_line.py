@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,11 +26,16 @@ def guard(command: Callable[[], Any]) -> None:
     try:
         code = command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_MISTAKE)
+        code = complain(error)
     except (Interrupted, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     sys.exit(code)
+
+
+def complain(error: UserError) -> int:
+    """Tell a mistake in one line; the exit code to end with."""
+    print(f"error: {error}", file=sys.stderr)
+    return USER_MISTAKE
 
 
 def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
@@ -116,10 +123,32 @@ def compose_and_check(overrides: list[str]) -> tuple[dict[str, Any], Config, Pat
             del composed["hydra"]
         raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip())) from error
+        raise UserError(_plainly(str(error))) from error
     assert isinstance(raw, dict)
     plain = {str(key): value for key, value in raw.items()}
     return plain, check(plain), run_dir
+
+
+def _plainly(message: str) -> str:
+    """Hydra's several lines as one, with the nearest right name in place of its advice to add a wrong one."""
+    option = re.search(r"Could not override '([^']+)'", message)
+    if option:
+        from hydra import compose, initialize_config_dir
+        from omegaconf import OmegaConf
+
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            known = placement.flat(OmegaConf.to_container(compose("train")))  # type: ignore[arg-type]
+        return f"{option[1]}: there is no such option{_nearest(option[1], list(known))}"
+    choice = re.search(r"Could not find '(\w+)/([^']+)'", message)
+    if choice:
+        choices = sorted(file.stem for file in (CONF / choice[1]).glob("*.yaml"))
+        return f"{choice[1]}: there is no choice {choice[2]}, only {', '.join(choices)}"
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:

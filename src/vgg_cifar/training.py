@@ -20,7 +20,7 @@ from vgg_cifar import draws, hardware, layer_table
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError
 from vgg_cifar.progress import ProgressReport, duration
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest, now
@@ -109,16 +109,8 @@ class _Run:
 
     def execute(self) -> int:
         config = self.config
-        if (
-            self.resumed
-            and self.result.get("status") == "finished"
-            and self.result["epochs"] >= config.trainer.max_epochs
-        ):
-            log.info(
-                "%s has finished its %d epochs; more go on with trainer.max_epochs=N",
-                self.folder.path,
-                self.result["epochs"],
-            )
+        if self._is_complete():
+            log.info("%s is finished; trainer.max_epochs=N with a larger N goes on", self.folder.path)
             return DONE
         datamodule = make_datamodule(config)
         classifier = make_classifier(config, datamodule)
@@ -128,20 +120,13 @@ class _Run:
             classifier.network.compile()
 
         stopwatch = Stopwatch(compiling=config.compile)
-        self.result |= {"status": "running"}
-        record = Record(self.folder, self.result, stopwatch, self.started)
-        callbacks, dashboard = self._callbacks(stopwatch, record), None
-        loggers: list[Logger] = []
-        step = (
-            torch.load(self.folder.checkpoint("last"), weights_only=True, mmap=True)["global_step"]
-            if self.resumed
-            else 0
-        )
-        loggers.append(MetricsFile(self.folder, after_step=step))
-        if config.logger.tensorboard:
-            dashboard = Dashboard(self.folder, after_step=step)
-            loggers.append(dashboard)
-        trainer, chosen = make_trainer(config, callbacks, loggers)
+        self.result = {**self.result, "status": "running"}
+        self.result.pop("error", None)
+        record = Record(self.folder, self.result, stopwatch, datamodule, self.started)
+        step = load_checkpoint(self.folder, "last")["global_step"] if self.resumed else 0
+        dashboard = Dashboard(self.folder, after_step=step) if config.logger.tensorboard else None
+        loggers: list[Logger] = [MetricsFile(self.folder, after_step=step), *([dashboard] if dashboard else [])]
+        trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers)
         if self.first:
             self._write_down_what_begins(datamodule, chosen)
             if dashboard is not None:
@@ -161,6 +146,13 @@ class _Run:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
         return self._end(record, trainer, classifier, "finished", DONE)
+
+    def _is_complete(self) -> bool:
+        """Whether the run that should go on has nothing left to do."""
+        if not self.resumed or self.result.get("status") != "finished":
+            return False
+        limits = self.config.trainer
+        return bool(self.result["epochs"] >= limits.max_epochs or 0 < limits.max_steps <= self.result["steps"])
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
@@ -228,7 +220,7 @@ class _Run:
         if status == "interrupted":
             log.info("Interrupted; go on with: python src/train.py resume=%s", self.folder.path)
         elif status == "finished":
-            self._say_what_came_out(len(trainer.datamodule.dataset.classes))  # type: ignore[attr-defined]
+            self._say_what_came_out(len(record.datamodule.dataset.classes))
         return code
 
     def _say_what_came_out(self, classes: int) -> None:
@@ -244,8 +236,16 @@ class _Run:
 
 
 def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
-    """A checkpoint as plain data on the CPU."""
-    content: dict[str, Any] = torch.load(folder.checkpoint(which), map_location="cpu", weights_only=True)
+    """A checkpoint as plain data on the CPU.
+
+    Raises:
+        UserError: if it is damaged, or holds more than plain data.
+    """
+    path = folder.checkpoint(which)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path} is refused: it is damaged, or holds more than plain data") from error
     return content
 
 

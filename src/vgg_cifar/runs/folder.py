@@ -9,6 +9,7 @@ import json
 import math
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -125,6 +126,17 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def discard_unless_begun(self) -> None:
+        """Remove the folder if a mistake ended the run before it wrote its configuration."""
+        if self.config.exists():
+            return
+        self.unlock()
+        for leftover in (self.path / ".lock", *self.path.glob("*.log")):
+            leftover.unlink(missing_ok=True)
+        for folder in (self.path, self.path.parent):
+            with suppress(OSError):  # somebody else's files are in it
+                folder.rmdir()
 
     def in_use(self) -> bool:
         """Whether a process, this one included, is running in the folder."""

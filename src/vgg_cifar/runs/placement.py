@@ -74,7 +74,7 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What keeps a run with the configuration `new` from continuing one with `old`, as `key: old -> new`."""
-    before, after = _flat(old), _flat(new)
+    before, after = flat(old), flat(new)
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
@@ -83,11 +83,12 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted keys."""
+    options: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            options |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            options[f"{prefix}{key}"] = value
+    return options

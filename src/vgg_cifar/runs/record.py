@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.data.loader import Batch
 from vgg_cifar.hardware import synchronise
 from vgg_cifar.runs.folder import RunFolder
@@ -142,16 +143,26 @@ class Record(Checkpoint):
     A `Checkpoint`, since Lightning calls those after the module has logged its epoch, other callbacks before.
     """
 
-    def __init__(self, folder: RunFolder, result: dict[str, Any], stopwatch: Stopwatch, started: float) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        result: dict[str, Any],
+        stopwatch: Stopwatch,
+        datamodule: DataModule,
+        started: float,
+    ) -> None:
         self.folder = folder
         self.result = result
         self.stopwatch = stopwatch
+        self.datamodule = datamodule
+        self.began = False
         self.started = started
         self._earlier_seconds: float = result.get("total_seconds", 0.0)
         self._earlier_test_reads = result.get("test_reads", 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Everything until now was setting up."""
+        self.began = True
         self.result["setup_seconds"] = self.result.get("setup_seconds", 0.0) + time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -160,21 +171,23 @@ class Record(Checkpoint):
         self.write(trainer, pl_module)
 
     def write(self, trainer: Trainer, pl_module: LightningModule, **changes: Any) -> None:
-        """Bring the file up to date, with the given changes."""
+        """Bring the file up to date, with the given changes; before training began nothing else has changed."""
+        self.result |= changes | (self._figures(trainer, pl_module) if self.began else {})
+        if trainer.is_global_zero:
+            self.folder.write_result(self.result)
+
+    def _figures(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         watch = self.stopwatch
-        self.result |= {
+        return {
             "steps": trainer.global_step,
-            "test_reads": self._earlier_test_reads + trainer.datamodule.test_reads,  # type: ignore[attr-defined]
+            "test_reads": self._earlier_test_reads + self.datamodule.test_reads,
             **pl_module.results,  # type: ignore[dict-item]
             "images_per_second": watch.images_per_second,
             "train_seconds": watch.train_seconds,
             "compile_seconds": watch.compile_seconds,
             "validation_seconds": watch.validation_seconds,
             "total_seconds": self._total(),
-            **changes,
         }
-        if trainer.is_global_zero:
-            self.folder.write_result(self.result)
 
     def _total(self) -> float:
         return self._earlier_seconds + time.perf_counter() - self.started
