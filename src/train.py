@@ -6,9 +6,10 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from vgg_cifar.command_line import complain, guard, prepare, quiet, register_resolvers
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import DONE, INTERRUPTED, UserError
 
 register_resolvers()
+codes: list[int] = []
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
@@ -28,15 +29,17 @@ def train(composed: DictConfig) -> None:
     except UserError as error:
         folder.discard_unless_begun()
         code = complain(error)
-    if code:
+    if code == INTERRUPTED:
         sys.exit(code)
+    codes.append(code)
 
 
-def main() -> None:
-    """Check the command line, then let Hydra run it."""
+def main() -> int:
+    """Check the command line, then let Hydra run it; of a sweep's exit codes, the worst."""
     quiet()
     sys.argv[1:] = prepare(sys.argv[1:])
     train()
+    return max(codes, default=DONE)
 
 
 if __name__ == "__main__":

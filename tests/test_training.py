@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch import Callback
 
 from vgg_cifar import training
-from vgg_cifar.command_line import compose_and_check
+from vgg_cifar.command_line import compose_and_check, prepare
 from vgg_cifar.config import Config
+from vgg_cifar.errors import Interrupted, UserError
 from vgg_cifar.runs.folder import RunFolder
 
 
@@ -150,10 +151,77 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(
     assert folder.read_result()["test/loss"] == whole["test/loss"]
 
 
+def test_a_run_interrupted_while_it_is_tested_is_tested_when_it_goes_on(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killer(Callback):
+        def on_test_start(self, trainer: object, pl_module: object) -> None:
+            raise Interrupted("SIGTERM")
+
+    original = training._Run._callbacks
+    monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Killer(), *original(*args)])
+    folder = train(code=75)
+    assert folder.read_result()["status"] == "interrupted"
+    monkeypatch.undo()
+    train(f"resume={folder.path}")
+    result, whole = folder.read_result(), train(to="whole").read_result()
+    assert result["status"] == "finished"
+    for name in ("epochs", "steps", "train/loss", "val/top1", "test/loss", "test/top1"):
+        assert result[name] == whole[name], name
+
+
+def test_a_run_interrupted_in_its_first_epoch_starts_again_in_place(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killer(Callback):
+        def on_train_batch_start(self, *_: object) -> None:
+            raise Interrupted("SIGTERM")
+
+    original = training._Run._callbacks
+    monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Killer(), *original(*args)])
+    folder = train(code=75)
+    monkeypatch.undo()
+    assert compose_and_check(prepare([f"resume={folder.path}"]))[2] == folder.path
+    train(f"resume={folder.path}")
+    assert folder.read_result()["test/loss"] == train(to="whole").read_result()["test/loss"]
+
+
+def test_a_run_that_goes_on_to_more_epochs_follows_the_longer_schedule_at_once(
+    train: Callable[..., RunFolder],
+) -> None:
+    options = ("schedule=onecycle", "trainer.log_every_n_steps=1")
+    folder = train(*options, "trainer.max_epochs=1")
+    train(*options, "trainer.max_epochs=4", f"resume={folder.path}")
+    schedule = compose_and_check(list(options))[1].schedule
+    rates = {int(row["step"]): row["lr"] for row in folder.read_metrics() if "lr" in row}
+    expected = {step: 0.1 * schedule.factor(step, 4 * 5) for step in range(5, 20)}
+    assert {step: rates[step] for step in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("trainer.accelerator=cuda", "trainer.accelerator: torch finds no cuda on this machine; use auto or cpu"),
+        ("trainer.accelerator=gpu", "trainer.accelerator: torch finds no gpu on this machine; use auto or cpu"),
+    ],
+)
+def test_hardware_that_is_not_there_is_a_mistake_of_one_line(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, override: str, line: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError) as caught:
+        train(override)
+    assert str(caught.value) == line
+
+
 def test_early_stopping_stops(train: Callable[..., RunFolder]) -> None:
     # With a rate of nearly nothing the accuracy does not get better for long.
     folder = train("early_stopping.patience=1", "trainer.max_epochs=30", "optimizer.lr=1e-12")
-    assert folder.read_result()["epochs"] < 30
+    before = folder.read_result()
+    assert before["epochs"] < 30
+    train("early_stopping.patience=1", "trainer.max_epochs=30", "optimizer.lr=1e-12", f"resume={folder.path}")
+    assert folder.read_result() == before
 
 
 def test_checkpoints_hold_plain_data_and_the_same_keys_compiled_or_not(

@@ -77,8 +77,15 @@ class Classifier(LightningModule):
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """A run that goes on to more epochs than before leaves the old curve of the learning rate at once."""
+        assert self.schedule is not None
+        factor = self.schedule.factor(self.trainer.global_step, int(self.trainer.estimated_stepping_batches))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """What dropout drops depends on (seed, step, rank), not on what was drawn before."""
+        """What dropout drops depends on (seed, epoch, batch, rank), not on what was drawn before."""
         torch.manual_seed(draws.key(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -89,7 +96,8 @@ class Classifier(LightningModule):
         if batch.count:
             self._tally(batch.split).update(logits.detach(), batch.labels, losses.detach())
             self._lately.append(loss.detach())
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        first_part = batch_idx % self.trainer.accumulate_grad_batches == 0
+        if first_part and self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_step()
         return loss * batch.share
 

@@ -80,7 +80,7 @@ def prepare(argv: list[str]) -> list[str]:
     flags = [argument for argument in argv if argument not in overrides]
     if parsed.multirun:
         for job in _jobs(overrides):
-            _one_process(compose_and_check(job)[1])
+            _fits_a_sweep(compose_and_check(job)[1])
         return argv
     raw, config, run_dir = compose_and_check(overrides)
     if parsed.cfg or parsed.info:
@@ -168,22 +168,20 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     return (list(job) for job in product(*choices))
 
 
-def _one_process(config: Config) -> None:
-    devices = config.trainer.devices
-    if isinstance(devices, int) and devices * config.trainer.num_nodes > 1:
+def _fits_a_sweep(config: Config) -> None:
+    if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
         raise UserError(
-            f"trainer.devices: {devices} processes inside a sweep would each replay the whole sweep; "
+            f"trainer.devices: {config.trainer.devices} processes inside a sweep would each replay the whole sweep; "
             "run such jobs one by one, without -m"
         )
+    if config.resume is not None:
+        raise UserError("resume: a sweep starts every job afresh; go on with single runs, without -m")
 
 
 def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder | None:
     """The folder that `resume` names or finds; None if there is nothing to go on with."""
     if resume != "auto":
-        folder = RunFolder.existing(resume, "resume")
-        if not folder.checkpoint("last").is_file():
-            raise UserError(f"resume: {folder.path} has no checkpoints/last.ckpt: it ended before its first epoch did")
-        return folder
+        return RunFolder.existing(resume, "resume")
     here = RunFolder(run_dir)
     if here.config.is_file() and here.checkpoint("last").is_file():
         return here

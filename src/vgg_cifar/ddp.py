@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import sys
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from torch.distributed import TCPStore, init_process_group, is_initialized  # type: ignore[attr-defined]
+from torch.distributed import TCPStore, destroy_process_group, init_process_group, is_initialized  # type: ignore[attr-defined]
 
 LOOPBACK = "127.0.0.1"
 
@@ -37,12 +38,16 @@ class DDP(DDPStrategy):
 
     def _connect_through_loopback(self, port: int) -> None:
         self.set_world_ranks()
+        backend = self._get_process_group_backend()
         listening = socket.create_server((LOOPBACK, port)).detach() if self.global_rank == 0 else None
         store = TCPStore(LOOPBACK, port, self.world_size, is_master=self.global_rank == 0, master_listen_fd=listening)
         init_process_group(
-            self._get_process_group_backend(),
+            backend,
             store=store,
+            timeout=self._timeout,
             rank=self.global_rank,
             world_size=self.world_size,
             device_id=self.root_device if self.root_device.type != "cpu" else None,
         )
+        if backend == "nccl":
+            atexit.register(destroy_process_group)

@@ -51,14 +51,22 @@ def evaluate(folder: RunFolder, which: str | None = None, data_root: str | None 
 
 
 def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) -> Config:
-    """The run's configuration, on one device, in the precision that the run had."""
-    precision = folder.read_manifest().get("hardware", {}).get("precision", config.trainer.precision)
+    """The run's configuration on one device of this machine, in the precision that the run last had if it can."""
+    from vgg_cifar import hardware
+
+    manifest = folder.read_manifest()
+    used = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
+    limit = config.trainer.limit_test_batches
+    accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
+    precision = used.get("precision", config.trainer.precision)
     trainer = {
+        "accelerator": accelerator,
         "devices": 1,
         "num_nodes": 1,
         "strategy": "auto",
         "sync_batchnorm": False,
-        "precision": precision,
+        "precision": "32-true" if precision == "16-mixed" and accelerator == "cpu" else precision,
+        "limit_test_batches": limit * used.get("ranks", 1) if isinstance(limit, int) else limit,
     }
     data = {"root": data_root} if data_root else {}
     return config.model_copy(

@@ -9,16 +9,21 @@ from typing import Any
 
 import torch
 
+from vgg_cifar.errors import UserError
+
 
 def accelerator(asked: str) -> str:
-    """The accelerator that `trainer.accelerator=auto` means here: "cuda", "mps" or "cpu"."""
-    if asked == "gpu":
-        asked = "cuda" if torch.cuda.is_available() else "mps"
-    if asked != "auto":
-        return asked
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """What `trainer.accelerator` means here: "cuda", "mps" or "cpu".
+
+    Raises:
+        UserError: if this machine has no such accelerator.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = {"auto": ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(asked, (asked,))
+    for kind in wanted:
+        if present[kind]:
+            return kind
+    raise UserError(f"trainer.accelerator: torch finds no {asked} on this machine; use auto or cpu")
 
 
 def precision(kind: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -49,9 +50,10 @@ def run(config: Config, folder: RunFolder, overrides: list[str]) -> int:
     Raises:
         UserError: for mistakes that only the data or a checkpoint could show; the folder then holds no result.
     """
-    first = rank() == 0
-    if first:
+    if rank() == 0:
         folder.lock()
+    else:
+        logging.getLogger().setLevel(logging.WARNING)
     try:
         with _interruptible():
             return _Run(config, folder, overrides).execute()
@@ -81,12 +83,21 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
 
 
 def make_trainer(config: Config, callbacks: list[Callback], loggers: list[Logger]) -> tuple[Trainer, dict[str, Any]]:
-    """The run's Trainer, and what was chosen for this machine, with the reason."""
+    """The run's Trainer, and what was chosen for this machine, with the reason.
+
+    Raises:
+        UserError: if this machine, or the launcher that started this process, cannot do what was asked for.
+    """
     kind = hardware.accelerator(config.trainer.accelerator)
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
         precision, reason = config.trainer.precision, "as asked"
-    trainer = config.trainer.build(callbacks, loggers, kind, precision)
+    if kind == "cpu" and precision == "16-mixed":
+        raise UserError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
+    try:
+        trainer = config.trainer.build(callbacks, loggers, kind, precision)
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     return trainer, {
         "accelerator": kind,
         "precision": precision,
@@ -151,8 +162,7 @@ class _Run:
         """Whether the run that should go on has nothing left to do."""
         if not self.resumed or self.result.get("status") != "finished":
             return False
-        limits = self.config.trainer
-        return bool(self.result["epochs"] >= limits.max_epochs or 0 < limits.max_steps <= self.result["steps"])
+        return bool(self.config.trainer.max_epochs <= self.folder.read_config()["trainer"]["max_epochs"])
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
@@ -212,11 +222,13 @@ class _Run:
         for logger in trainer.loggers:
             logger.finalize(status)
         if not self.first:
+            if status == "failed":  # Lightning ends rank 0 at once, before it could say why
+                self.folder.write_result(self.folder.read_result() | {"status": status, "rank": rank(), **more})
             return code
         if status != "finished" and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
             trainer.strategy.launcher.kill(signal.SIGKILL)
         record.write(trainer, classifier, status=status, **more)
-        self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code, "git": self.manifest["git"]})
+        self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
         if status == "interrupted":
             log.info("Interrupted; go on with: python src/train.py resume=%s", self.folder.path)
         elif status == "finished":

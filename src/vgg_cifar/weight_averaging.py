@@ -51,11 +51,17 @@ class WeightAveraging(Callback):
         if stage == "fit":
             self.averaged = AveragedModel(
                 _network(pl_module),
-                device=pl_module.device,
+                device=trainer.strategy.root_device,
                 multi_avg_fn=self.rule,
                 use_buffers=self.bn_batches is None,
             )
-            self._step = trainer.global_step
+            trainer.precision_plugin.convert_module(self.averaged.module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on counts from its own step; if it now averages later epochs, it begins anew with those."""
+        self._step = trainer.global_step
+        if self.averaged is not None and trainer.current_epoch < self.start * (trainer.max_epochs or 0):
+            self.averaged.n_averaged.zero_()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Update the average after an optimizer step, if it is its turn."""
@@ -107,7 +113,8 @@ class WeightAveraging(Callback):
     def _measure_batch_norm(self, trainer: Trainer) -> None:
         assert self.averaged is not None
         assert trainer.train_dataloader is not None
-        batches = islice(iter(trainer.train_dataloader), self.bn_batches)
+        convert = trainer.precision_plugin.convert_input
+        batches = (convert(batch.images) for batch in islice(iter(trainer.train_dataloader), self.bn_batches))
         with torch.random.fork_rng(devices=[]), trainer.precision_plugin.forward_context():
             update_bn(batches, self.averaged.module)
 

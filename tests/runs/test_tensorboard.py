@@ -58,6 +58,6 @@ def test_augmented_images_are_shown(train: Callable[..., RunFolder]) -> None:
 def test_points_behind_the_point_of_resumption_are_not_doubled(train: Callable[..., RunFolder]) -> None:
     folder = train("logger=tensorboard", "trainer.max_epochs=1")
     train("logger=tensorboard", "trainer.max_epochs=2", f"resume={folder.path}")
-    steps = [event.step for event in events(folder).Scalars("train/loss")]
-    assert steps == sorted(set(steps))
-    assert len(steps) == 2
+    # Files begun in the same second of one process are read in any order.
+    steps = sorted(event.step for event in events(folder).Scalars("train/loss"))
+    assert steps == [5 - 1, 2 * 5 - 1]

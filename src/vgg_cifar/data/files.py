@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import pickle
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
     """
     source = SOURCES[name]
     folder = root / source.folder
-    if not all((folder / file).is_file() for file in source.files):
+    if not _complete(source, root):
         _obtain(source, root, download=download)
     contents = {file: _verified(folder / file, digest) for file, digest in source.files.items()}
     meta = _read(contents[next(iter(source.meta))], folder / next(iter(source.meta)))
@@ -103,31 +105,58 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
     )
 
 
-def _obtain(source: Source, root: Path, *, download: bool) -> None:
-    """Unpack the archive in `root`, after downloading it if that is allowed and needed."""
-    archive = root / source.archive
-    if not archive.is_file():
-        missing = f"data.root: neither {source.folder}/ nor {source.archive} is complete in {root}"
-        remedy = f"put {source.url}{source.archive} there, or train on generated images with data=synthetic"
-        if not download:
-            raise UserError(f"{missing}; allow data.download=true, {remedy}")
-        from torchvision.datasets.utils import download_url
+def _complete(source: Source, root: Path) -> bool:
+    return all((root / source.folder / file).is_file() for file in source.files)
 
-        partial = archive.with_name(f"{archive.name}.partial")
-        try:
-            download_url(source.url + source.archive, str(root), partial.name)
-            partial.replace(archive)
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            reason = str(error) or type(error).__name__
-            raise UserError(f"{missing} and the download failed ({reason}); {remedy}") from error
-    _verified(archive, source.archive_sha256)
-    members = [f"{source.folder}/{file}" for file in source.files]
+
+def _obtain(source: Source, root: Path, *, download: bool) -> None:
+    """Unpack the archive in `root`, after downloading it if that is allowed and needed; one process at a time."""
+    archive = root / source.archive
+    missing = f"data.root: neither {source.folder}/ nor {source.archive} is complete in {root}"
+    remedy = f"put {source.url}{source.archive} there, or train on generated images with data=synthetic"
+    if not archive.is_file() and not download:
+        raise UserError(f"{missing}; allow data.download=true, {remedy}")
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(root, [tar.getmember(member) for member in members], filter="data")
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f".{source.folder}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _complete(source, root):
+                return
+            if not archive.is_file():
+                _download(source, archive)
+            _verified(archive, source.archive_sha256)
+            _unpack(source, archive)
+    except DownloadError as error:
+        raise UserError(f"{missing} and the download failed ({error}); {remedy}") from error
     except (OSError, tarfile.TarError, KeyError) as error:
         raise UserError(f"data.root: {archive} cannot be unpacked into {root}: {error}") from error
+
+
+class DownloadError(Exception):
+    """The archive could not be fetched."""
+
+
+def _download(source: Source, archive: Path) -> None:
+    """Fetch the archive beside its place, and put it there once it is whole."""
+    from torchvision.datasets.utils import download_url
+
+    partial = archive.with_name(f"{archive.name}.partial")
+    try:
+        download_url(source.url + source.archive, str(archive.parent), partial.name)
+        partial.replace(archive)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise DownloadError(str(error) or type(error).__name__) from error
+
+
+def _unpack(source: Source, archive: Path) -> None:
+    """Take the data set's own files out of the archive, each appearing only once it is whole."""
+    (archive.parent / source.folder).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as aside, tarfile.open(archive) as tar:
+        members = [tar.getmember(f"{source.folder}/{file}") for file in source.files]
+        tar.extractall(aside, members, filter="data")
+        for member in members:
+            (Path(aside) / member.name).replace(archive.parent / member.name)
 
 
 def _verified(path: Path, digest: str) -> bytes:

@@ -37,6 +37,7 @@ class _Data(Options):
 
 
 class _Files(_Data):
+    name: str
     root: str | None
     """Folder that holds the data set's folder; null: $CIFAR100_ROOT or $CIFAR10_ROOT, or the project's `data/`."""
     download: bool | None
@@ -51,29 +52,23 @@ class _Files(_Data):
         """Whether missing files may be fetched from the network."""
         return self.folder() == DEFAULT_ROOT if self.download is None else self.download
 
+    def load(self) -> Dataset:
+        """Read and verify the files; see `files.load`."""
+        from vgg_cifar.data.files import load
+
+        return load(self.name, self.folder(), download=self.may_download())
+
 
 class CIFAR100(_Files):
     """The 60,000 images in 100 classes of A. Krizhevsky, 2009."""
 
     name: Literal["cifar100"]
 
-    def load(self) -> Dataset:
-        """Read and verify the files; see `files.load`."""
-        from vgg_cifar.data.files import load
-
-        return load("cifar100", self.folder(), download=self.may_download())
-
 
 class CIFAR10(_Files):
     """The 60,000 images in 10 classes of A. Krizhevsky, 2009."""
 
     name: Literal["cifar10"]
-
-    def load(self) -> Dataset:
-        """Read and verify the files; see `files.load`."""
-        from vgg_cifar.data.files import load
-
-        return load("cifar10", self.folder(), download=self.may_download())
 
 
 class Synthetic(_Data):

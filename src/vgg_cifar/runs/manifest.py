@@ -6,10 +6,10 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from vgg_cifar import hardware
+from vgg_cifar.data.options import PROJECT
 
 PACKAGES = (
     "torch",
@@ -53,12 +53,11 @@ def now() -> str:
 
 def git_state() -> dict[str, Any]:
     """The commit of the project and whether files differ from it; nulls outside a checkout."""
-    project = Path(__file__).resolve().parents[3]
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", project, *words], capture_output=True, text=True, timeout=20, check=True
+                ["git", "-C", PROJECT, *words], capture_output=True, text=True, timeout=20, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return None

@@ -16,7 +16,7 @@ OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
     "resume", "tags", "compile", "monitor_test", "name", "logger", "early_stopping", "data.root", "data.download",
-    "trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
+    "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.log_every_n_steps",
     "trainer.enable_progress_bar",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
             same = not differences(folder.read_config(), config)
         except UserError:
             continue  # a damaged neighbour is nobody's to go on with
-        if same and not folder.in_use():
+        if same and (rank() != 0 or not folder.in_use()):  # another rank may find rank 0 in it already
             return folder
     return None
 

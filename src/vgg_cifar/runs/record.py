@@ -165,9 +165,13 @@ class Record(Checkpoint):
         self.began = True
         self.result["setup_seconds"] = self.result.get("setup_seconds", 0.0) + time.perf_counter() - self.started
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on may have nothing left to do but to test."""
+        self.began = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """One more epoch is done."""
-        self.result["epochs"] = trainer.current_epoch + 1
+        """One more epoch is done, unless a limit on steps cut it short."""
+        self.result["epochs"] = trainer.current_epoch + int(trainer.is_last_batch)
         self.write(trainer, pl_module)
 
     def write(self, trainer: Trainer, pl_module: LightningModule, **changes: Any) -> None:
