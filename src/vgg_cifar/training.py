@@ -230,7 +230,7 @@ class _Run:
         record.write(trainer, classifier, status=status, **more)
         self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
         if status == "interrupted":
-            log.info("Interrupted; go on with: python src/train.py resume=%s", self.folder.path)
+            log.info("Interrupted; go on with: .venv/bin/python src/train.py resume=%s", self.folder.path)
         elif status == "finished":
             self._say_what_came_out(len(record.datamodule.dataset.classes))
         return code
