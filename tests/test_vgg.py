@@ -80,17 +80,25 @@ def test_the_head_has_the_layers_asked_for(hidden: list[int]) -> None:
     assert network(random_images(2)).shape == (2, 7)
 
 
-def test_with_torchvisions_weights_the_output_is_torchvisions() -> None:
+@pytest.mark.parametrize("side", [32, 64], ids=["one pixel for the grid", "four pixels for the grid"])
+def test_with_torchvisions_weights_outputs_and_gradients_are_torchvisions(side: int) -> None:
     with torch.device("meta"):
-        ours = VGG(depth=11, classes=1000, hidden=[4096, 4096], grid=7)
+        ours = VGG(depth=11, classes=10, hidden=[64, 64], grid=7)
         theirs = reference.vgg11_bn(weights=None)
+        theirs.classifier = nn.Sequential(
+            nn.Linear(25088, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)
+        )
     state = random_like(theirs)
-    ours.load_state_dict(state, assign=True)
-    theirs.load_state_dict(state, assign=True)
-    with torch.no_grad():
-        expected = theirs.eval()(random_images(1))
-        assert expected.std() > 0
-        torch.testing.assert_close(ours.eval()(random_images(1)), expected)
+    images = random_images(1, side).double()
+    outputs = []
+    for network in (ours, theirs):
+        network.load_state_dict(state, assign=True)
+        outputs.append(network.double().eval()(images))
+        outputs[-1].square().sum().backward()
+    assert outputs[0].std() > 0
+    torch.testing.assert_close(outputs[0], outputs[1])
+    for (name, own), reference_weight in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, reference_weight.grad, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_average_pooling_takes_the_place_of_every_max_pooling() -> None:

@@ -38,12 +38,12 @@ def layers(network: nn.Module, side: int = 32) -> list[Layer]:
     found: list[Layer] = []
 
     def record(name: str, module: nn.Module) -> None:
-        def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             macs = 0
             if isinstance(module, nn.Conv2d):
                 macs = output[0].numel() * module.weight[0].numel()
             elif isinstance(module, nn.Linear):
-                macs = module.weight.numel()
+                macs = output[0].numel() * inputs[0][0].numel()
             parameters = sum(p.numel() for p in module.parameters())
             found.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters, macs))
 

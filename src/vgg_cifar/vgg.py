@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 BLOCKS: dict[int, tuple[int, ...]] = {
     11: (1, 1, 2, 2, 2),
@@ -71,10 +72,11 @@ class VGG(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(grid)
         head: list[nn.Module] = []
         inputs = channels * grid * grid
+        layer: type[nn.Linear] = GridLinear if grid > 1 else nn.Linear
         for outputs in hidden:
-            head += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(head_dropout)]
-            inputs = outputs
-        self.classifier = nn.Sequential(*head, nn.Linear(inputs, classes))
+            head += [layer(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(head_dropout)]
+            inputs, layer = outputs, nn.Linear
+        self.classifier = nn.Sequential(*head, layer(inputs, classes))
         if init == "kaiming":
             for module in self.features.modules():
                 if isinstance(module, nn.Conv2d):
@@ -83,4 +85,22 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, classes] of normalised images [n, 3, 32, 32]; sides from 32 up that halve five times work."""
-        return self.classifier(self.avgpool(self.features(images)).flatten(1))  # type: ignore[no-any-return]
+        features = self.features(images)
+        if not (isinstance(self.classifier[0], GridLinear) and features.shape[-2:] == (1, 1)):
+            features = self.avgpool(features)
+        return self.classifier(features.flatten(1))  # type: ignore[no-any-return]
+
+
+class GridLinear(nn.Linear):
+    """A linear layer over a grid of features, which also takes the features of one pixel that stands for every cell.
+
+    A 32x32 image ends as one pixel, which `AdaptiveAvgPool2d(7)` copies 49 times for a layer with 49 times the weights.
+    Summing the weights of the copies first gives the same outputs and gradients, up to rounding, for a 49th of the
+    products. Weights and state-dict keys are `nn.Linear`'s.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Outputs [n, out_features] of features [n, in_features], or of [n, in_features / cells] for every cell."""
+        channels = features.shape[1]
+        weight = self.weight if channels == self.in_features else self.weight.unflatten(1, (channels, -1)).sum(2)
+        return linear(features, weight, self.bias)
