@@ -40,7 +40,8 @@ from torchvision.transforms import Compose, Normalize, RandomCrop, RandomHorizon
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from vgg_cifar import hardware, layer_table
-from vgg_cifar.command_line import compose_and_check, guard, key_values, register_resolvers
+from vgg_cifar.command_line import guard, key_values, register_resolvers
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Normalise
@@ -98,7 +99,7 @@ def tutorial_loop(config: Config, images: Split, device: torch.device) -> Step:
     """A step as tutorials have it, with as many multiply-accumulates."""
     normalize = Normalize(config.data.mean, config.data.std)
     pictures = Pictures(images, Compose([RandomCrop(32, padding=4), RandomHorizontalFlip(), ToTensor(), normalize]))
-    size, workers, pin = config.data.batch_size, min(os.cpu_count() or 1, 8), device.type == "cuda"
+    size, workers, pin = int(config.data.batch_size), min(os.cpu_count() or 1, 8), device.type == "cuda"
     loader = DataLoader[Any](pictures, size, True, num_workers=workers, persistent_workers=True, pin_memory=pin)
     batches = chain.from_iterable(repeat(loader))
     network = nn.Sequential(make_layers(cfgs["D"], batch_norm=True), nn.Flatten(), nn.Linear(512, 100)).to(device)

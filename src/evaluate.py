@@ -1,4 +1,4 @@
-"""Test a run again: python src/evaluate.py run=FOLDER [checkpoint=best|last] [data.root=FOLDER]."""
+"""Test a run again: python src/evaluate.py run=FOLDER [checkpoint=best|last] [data.root=FOLDER] [allow=PACKAGE,...]."""
 
 import sys
 
@@ -8,7 +8,7 @@ from vgg_cifar.errors import UserError
 
 def main() -> int:
     """Evaluate, and compare with what the run itself found."""
-    given = key_values(sys.argv[1:], {"run": None, "checkpoint": None, "data.root": None})
+    given = key_values(sys.argv[1:], {"run": None, "checkpoint": None, "data.root": None, "allow": None})
     if given["run"] is None:
         raise UserError("run: which one? run=outputs/train/...")
     if given["checkpoint"] not in (None, "best", "last"):
@@ -19,7 +19,7 @@ def main() -> int:
     from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(given["run"], "run")
-    found = evaluate(folder, given["checkpoint"], given["data.root"])
+    found = evaluate(folder, given["checkpoint"], given["data.root"], (given["allow"] or "").strip("[]").split(","))
     comparison(found, folder.read_result())
     return 0
 

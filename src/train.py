@@ -1,11 +1,12 @@
-"""Train a VGG: python src/train.py [group=choice ...] [key=value ...]. See conf/ for the choices."""
+"""Train a VGG: python src/train.py [group=choice ...] [key=value ...]. `--help` says what there is to choose."""
 
 import sys
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from vgg_cifar.command_line import complain, guard, prepare, quiet, register_resolvers
+from vgg_cifar.composition import checked, default_options, differences_from_defaults
 from vgg_cifar.errors import DONE, INTERRUPTED, UserError
 
 register_resolvers()
@@ -17,15 +18,17 @@ def train(composed: DictConfig) -> None:
     """Run one job; Hydra has made its folder."""
     from hydra.core.hydra_config import HydraConfig
 
-    from vgg_cifar.config import check
     from vgg_cifar.runs.folder import RunFolder
+    from vgg_cifar.runs.placement import rank
     from vgg_cifar.training import run
 
-    config = check(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
     settings = HydraConfig.get()
+    overrides = list(settings.overrides.task)
+    raw, config = checked(composed, overrides)
+    changed = differences_from_defaults(raw) if rank() == 0 else {}
     folder = RunFolder(settings.runtime.output_dir)
     try:
-        code = run(config, folder, list(settings.overrides.task))
+        code = run(config, folder, overrides, changed)
     except UserError as error:
         folder.discard_unless_begun()
         code = complain(error)
@@ -37,7 +40,11 @@ def train(composed: DictConfig) -> None:
 def main() -> int:
     """Check the command line, then let Hydra run it; of a sweep's exit codes, the worst."""
     quiet()
-    sys.argv[1:] = prepare(sys.argv[1:])
+    arguments = prepare(sys.argv[1:])
+    if arguments is None:
+        return DONE
+    sys.argv[1:] = arguments
+    default_options()
     train()
     return max(codes, default=DONE)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vgg_cifar.command_line import compose_and_check, quiet, register_resolvers
+from vgg_cifar.command_line import quiet, register_resolvers
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.runs.folder import RunFolder
 

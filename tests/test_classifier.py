@@ -83,7 +83,8 @@ TWO_RANKS = """
 import sys
 import torch
 from torch import nn
-from vgg_cifar.command_line import compose_and_check, quiet, register_resolvers
+from vgg_cifar.command_line import quiet, register_resolvers
+from vgg_cifar.composition import compose_and_check
 quiet()
 register_resolvers()
 from lightning.pytorch import Callback

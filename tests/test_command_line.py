@@ -1,116 +1,73 @@
 """The command line: every shipped choice composes, every mistake is one line, exit code 2, and no folder."""
 
+import importlib.util
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from vgg_cifar.command_line import CONF, compose_and_check, key_values, prepare
+from vgg_cifar.command_line import guard, key_values, prepare
+from vgg_cifar.composition import compose_and_check, group_choices, groups
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
+from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("hydra", "experiment"))
-CHOICES = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
-EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+SCRIPT = Path(__file__).resolve().parents[1] / "src" / "train.py"
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_shipped_choice_composes(group: str, choice: str) -> None:
-    config = compose_and_check([f"{group}={choice}"])[1]
-    options = getattr(config, group)
-    if hasattr(options, "name"):
-        assert options.name == choice
+WRONG = yaml.safe_load(Path(__file__).with_name("wrong_command_lines.yaml").read_text())
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_composes_under_its_own_name(experiment: str) -> None:
-    assert compose_and_check([f"experiment={experiment}"])[1].name == experiment
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
+    """Type `python src/train.py ...` in this process, in an empty folder that is also where runs go."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(placement, "OUTPUTS", tmp_path / "outputs")
+    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def run(arguments: list[str]) -> int:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            guard(script.main)
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
 
 
-def test_the_defaults_are_those_that_the_documentation_promises() -> None:
-    config = compose_and_check([])[1]
-    chosen = [getattr(config, group).name for group in GROUPS if group not in ("trainer", "logger")]
-    expected = {
-        "augmentation": "standard",
-        "averaging": "none",
-        "data": "cifar100",
-        "dropout": "head",
-        "model": "vgg16_bn",
-        "optimizer": "sgd",
-        "schedule": "cosine",
-        "weight_decay": "standard",
-    }
-    assert chosen == list(expected.values())
+def test_the_table_of_wrong_command_lines_is_as_long_as_promised() -> None:
+    assert len(WRONG) >= 40
 
 
-@pytest.mark.parametrize(
-    ("override", "path"),
-    [
-        ("optimizer.lr=-1", "optimizer.lr"),
-        ("optimizer.lr=fast", "optimizer.lr"),
-        ("+optimizer.learning_rate=1", "optimizer.learning_rate"),
-        ("optimizer.momentum=1.0", "optimizer.momentum"),
-        ("optimizer.betas=[0.9]", "betas"),
-        ("data.batch_size=0", "data.batch_size"),
-        ("data.batch_size=12.5", "data.batch_size"),
-        ("data.val_fraction=1.0", "data.val_fraction"),
-        ("data.mean=[0.5,0.5]", "data.mean"),
-        ("model.depth=12", "model.depth"),
-        ("model.hidden=[0]", "model.hidden"),
-        ("model.pool=median", "model.pool"),
-        ("schedule.warmup=1.5", "schedule.warmup"),
-        ("dropout.p=1", "dropout.p"),
-        ("weight_decay.value=-0.1", "weight_decay.value"),
-        ("trainer.max_epochs=0", "trainer.max_epochs"),
-        ("trainer.precision=8", "trainer.precision"),
-        ("+trainer.max_epoch=3", "trainer.max_epoch"),
-        ("trainer.devices=-1", "trainer.devices"),
-        ("seed=-1", "seed"),
-        ("name=../elsewhere", "name"),
-        ("tags=[1]", "tags"),
-        ("trainer.max_epoch=3", "max_epoch"),
-        ("optimizer=sdg", "sdg"),
-        ("optimiser=sgd", "optimiser"),
-        ("data.batch_size", "data.batch_size"),
-    ],
-)
-def test_a_wrong_option_is_named_in_one_line(override: str, path: str) -> None:
-    with pytest.raises(UserError) as caught:
-        compose_and_check([override])
-    assert path in str(caught.value)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_command_line_is_answered_in_one_line_with_exit_code_2_and_no_folder(
+    line: str, typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code = typed(shlex.split(line))
+    said = capsys.readouterr()
+    assert said.err == f"error: {WRONG[line]}\n"
+    assert said.out == ""
+    assert code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("overrides", "remedy"),
-    [
-        (["optimizer.momentum=0"], "optimizer.nesterov=false"),
-        (["trainer.sync_batchnorm=true", "trainer.accelerator=cpu"], "trainer.accelerator=gpu"),
-        (["trainer.precision=16-mixed", "trainer.accelerator=cpu"], "bf16-mixed"),
-        (["trainer.accelerator=mps", "trainer.devices=2"], "set it to 1"),
-        (["early_stopping.patience=3", "data.val_fraction=0"], "data.val_fraction=0.1"),
-        (["trainer.devices=4", "trainer.accumulate_grad_batches=4", "data.batch_size=15"], "raise it"),
-        (["schedule=multistep", "schedule.milestones=[0.8,0.3]"], "ascend"),
-    ],
-)
-def test_options_that_exclude_each_other_name_the_one_to_change(overrides: list[str], remedy: str) -> None:
-    with pytest.raises(UserError, match=remedy.replace(".", r"\.")):
-        compose_and_check(overrides)
-
-
-@pytest.mark.parametrize(
-    ("override", "line"),
-    [
-        ("trainer.max_epoch=3", "trainer.max_epoch: there is no such option; did you mean trainer.max_epochs?"),
-        ("optimizer=sdg", "optimizer: there is no choice sdg, only adam, adamw, rmsprop, sgd"),
-    ],
-)
-def test_a_typo_is_answered_with_what_was_meant(override: str, line: str) -> None:
-    with pytest.raises(UserError) as caught:
-        compose_and_check([override])
-    assert str(caught.value) == line
+def test_the_traceback_of_a_mistake_is_shown_if_asked_for(
+    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert typed(["optimizer.lr=fast"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Traceback")
+    assert said[-1] == "error: optimizer.lr: should be a valid number or 'auto', is 'fast'"
 
 
 def test_missing_images_are_one_line_with_exit_code_2_and_leave_no_folder(
@@ -130,7 +87,7 @@ def test_a_mistake_is_one_line_with_exit_code_2_and_leaves_no_folder(
     done = command("train.py", "optimizer.lr=fast", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: optimizer.lr: should be a valid number, is 'fast'",
+        "error: optimizer.lr: should be a valid number or 'auto', is 'fast'",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +129,7 @@ def test_a_run_goes_on_with_the_options_it_began_with(
 ) -> None:
     folder = train("optimizer=adam", "trainer.max_epochs=1")
     overrides = prepare([f"resume={folder.path}", "trainer.max_epochs=3"])
-    _, config, run_dir = compose_and_check(overrides)
+    _, config, run_dir, _ = compose_and_check(overrides)
     assert run_dir == folder.path
     expected = configure("optimizer=adam", "trainer.max_epochs=3", f"resume={folder.path}")
     assert config == expected
@@ -212,7 +169,32 @@ def test_key_value_arguments_are_read_and_checked() -> None:
         key_values(["runs=x"], {"run": None})
 
 
-def test_help_and_composition_can_be_shown(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    shown = command("train.py", "--cfg", "job", "optimizer=adam")
-    assert shown.returncode == 0
-    assert "name: adam" in shown.stdout
+def test_the_composition_is_shown_as_it_would_run(
+    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert typed(["--cfg", "job", "optimizer=adam"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown == compose_and_check(["optimizer=adam"]).raw | {"allow": []}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_a_line_for_every_group_and_names_every_choice(
+    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for group in groups():
+        assert f" {group} " in shown
+        for choice in group_choices(group):
+            assert choice in shown
+
+
+@pytest.mark.parametrize("word", ["optimizer=adam", "optimizer.lr=0.1", "optimizer"])
+def test_help_tells_the_options_of_a_group_with_their_meanings(
+    word: str, typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(["--help", word]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].startswith("  optimizer.lr  ")
+    assert "Peak learning rate" in shown
+    assert ("optimizer.betas" in shown) == (word == "optimizer=adam")

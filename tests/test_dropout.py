@@ -8,9 +8,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from vgg_cifar.command_line import CONF
+from vgg_cifar.composition import CONF
 from vgg_cifar.dropout import DropoutOptions
-from vgg_cifar.model import ModelOptions
+from vgg_cifar.model import VGGOptions
 from vgg_cifar.vgg import VGG
 
 adapter: TypeAdapter[Any] = TypeAdapter(DropoutOptions)
@@ -25,7 +25,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 def network(choice: str, **changes: Any) -> VGG:
     """A small VGG11 with two hidden fully connected layers and a choice of this group."""
     shipped = yaml.safe_load((CONF / "model" / "vgg11_bn.yaml").read_text())
-    options = ModelOptions.model_validate(shipped | {"width": 0.125, "hidden": [64, 64]} | changes)
+    options = VGGOptions.model_validate(shipped | {"width": 0.125, "hidden": [64, 64]} | changes)
     return options.build(10, adapter.validate_python(CHOICES[choice]))
 
 

@@ -50,7 +50,7 @@ def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     [
         ((), "error: run: which one? run=outputs/train/..."),
         (("run=nowhere", "checkpoint=first"), "error: checkpoint: should be best or last, is first"),
-        (("--run", "x"), "error: --run: expected run=..., checkpoint=..., data.root=..."),
+        (("--run", "x"), "error: --run: expected run=..., checkpoint=..., data.root=..., allow=...; did you mean run?"),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(

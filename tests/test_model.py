@@ -14,19 +14,19 @@ import yaml
 from torch import Tensor
 from torchvision.models import vgg as reference
 
-from vgg_cifar.command_line import CONF
+from vgg_cifar.composition import CONF
 from vgg_cifar.dropout import AllDropout, DropoutOptions, NoDropout
 from vgg_cifar.errors import UserError
-from vgg_cifar.model import ModelOptions
+from vgg_cifar.model import VGGOptions
 from vgg_cifar.vgg import VGG
 
 NO_DROPOUT = NoDropout(name="none")
 
 
-def options(**changes: Any) -> ModelOptions:
+def options(**changes: Any) -> VGGOptions:
     """A shipped VGG11, an eighth as wide unless told otherwise."""
     shipped = yaml.safe_load((CONF / "model" / "vgg11_bn.yaml").read_text())
-    return ModelOptions.model_validate(shipped | {"width": 0.125, "hidden": [16]} | changes)
+    return VGGOptions.model_validate(shipped | {"width": 0.125, "hidden": [16]} | changes)
 
 
 def build(dropout: DropoutOptions = NO_DROPOUT, **changes: Any) -> VGG:

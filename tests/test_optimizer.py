@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from vgg_cifar.command_line import CONF, compose_and_check
+from vgg_cifar.composition import CONF, compose_and_check
 from vgg_cifar.errors import UserError
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.weight_decay import WeightDecayOptions
@@ -99,7 +99,7 @@ def test_the_fused_form_is_taken_where_it_is_asked_for(case: str, fused: bool) -
     assert [group["fused"] for group in optimizer.param_groups] == [fused]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "optimizer").glob("*.yaml")} - {"custom"}))
 def test_every_shipped_choice_builds_with_its_own_rate(name: str) -> None:
     shipped = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())
     build: Callable[..., Optimizer] = optimizers.validate_python(shipped).build

@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 import vgg_cifar
-from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line
+from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line, keys, nearest
 
 
 class Round(Options):
@@ -63,7 +63,7 @@ def faulty(*changes: Change) -> str:
         change(raw)
     with pytest.raises(ValidationError) as caught:
         Drawing.model_validate(raw)
-    line = in_one_line(caught.value, raw)
+    line = in_one_line(caught.value, raw, Drawing)
     assert "\n" not in line
     assert not re.search("should be (Input|Unable|List|String|Value)", line), "not a sentence"
     return line
@@ -129,12 +129,54 @@ def test_a_wrong_value_is_told_with_its_key_what_it_should_be_and_what_it_is(
 
 
 @pytest.mark.parametrize(
-    "path",
-    [("colour",), ("shape", "colour"), ("shape", "radius"), ("shape", "holes", 0, "side")],
-    ids=lambda path: ".".join(map(str, path)),
+    ("path", "said"),
+    [
+        (("colour",), "colour: there is no such option"),
+        (("shape", "colour"), "shape.colour: there is no such option"),
+        (("shape", "radius"), "shape.radius: shape=square has no such option, only round"),
+        (("shape", "sides"), "shape.sides: there is no such option; did you mean shape.side?"),
+        (("side",), "side: there is no such option; did you mean shape.side?"),
+        (("form", "side"), "form: there is no such option"),
+        (("shapes",), "shapes: there is no such option; did you mean shape?"),
+    ],
+    ids=str,
 )
-def test_an_unknown_option_is_told_with_its_key(path: tuple[str | int, ...]) -> None:
-    assert faulty(set_to(*path, value=1.0)) == f"{'.'.join(map(str, path))}: there is no such option"
+def test_an_unknown_option_is_told_with_its_key_and_what_may_have_been_meant(path: tuple[str, ...], said: str) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw.setdefault(key, {})
+        raw[path[-1]] = 1.0
+
+    assert faulty(change) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("lr", "optimizer.lr"),
+        ("trainer.max_epoch", "trainer.max_epochs"),
+        ("trainr.max_epochs", "trainer.max_epochs"),
+        ("max_epochs", "trainer.max_epochs"),
+        ("trainer.lr", "optimizer.lr"),
+        ("optimizr", "optimizer"),
+        ("optimizerlr", "optimizer.lr"),
+        ("trainer.colour", None),
+        ("qqqq", None),
+    ],
+)
+def test_the_nearest_name_is_what_was_meant(word: str, key: str | None) -> None:
+    assert nearest(word, ["optimizer", "optimizer.lr", "trainer", "trainer.max_epochs", "seed"]) == key
+
+
+def test_the_options_of_every_choice_are_known_until_one_is_taken() -> None:
+    taken = {"shape", "shape.name", "shape.radius", "share", "border", "scales", "label", "limit", "on"}
+    assert set(keys(Drawing, {"shape": {"name": "round"}})) == taken
+    assert set(keys(Drawing)) == taken | {"shape.side", "shape.holes"}
+
+
+def test_alternatives_are_told_together() -> None:
+    line = faulty(set_to("limit", value="all"))
+    assert line.startswith("limit: should be a valid integer or a valid number, is 'all'")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +216,7 @@ def test_of_several_faults_the_first_is_told_and_the_others_are_counted() -> Non
 def test_a_fault_of_the_whole_has_no_key() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Drawing).validate_python(3)
-    line = in_one_line(caught.value, 3)
+    line = in_one_line(caught.value, 3, Drawing)
     assert line
     assert not line.startswith(":")
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from vgg_cifar.config import Config
-from vgg_cifar.progress import ProgressReport, duration
+from vgg_cifar.progress import ProgressReport
 from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
 
@@ -35,10 +35,3 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left(configure: Callable[..., 
     drawn = show(configure(), terminal=True)
     for words in ("epoch 1/2", "loss", "images/s", "%"):
         assert words in drawn
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (12000, "3 h 20 min")]
-)
-def test_durations_are_said_as_a_person_would(seconds: float, said: str) -> None:
-    assert duration(seconds) == said

@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Callback
 
 from vgg_cifar import training
-from vgg_cifar.command_line import compose_and_check, prepare
+from vgg_cifar.command_line import prepare
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import Interrupted, UserError
 from vgg_cifar.runs.folder import RunFolder

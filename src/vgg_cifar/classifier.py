@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.optim.lr_scheduler import LambdaLR
 
 from vgg_cifar import draws
 from vgg_cifar.data.loader import Batch
@@ -73,16 +72,16 @@ class Classifier(LightningModule):
         # With float16 the gradients are unscaled before they are clipped, which a fused step would do itself.
         fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
         optimizer = self.optimizer.build(self.weight_decay.groups(self.network), fused=fused)
-        schedule, total = self.schedule, int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": self.schedule.build(optimizer, int(self.trainer.estimated_stepping_batches)),
+        }
 
     def on_train_start(self) -> None:
         """A run that goes on to more epochs than before leaves the old curve of the learning rate at once."""
         assert self.schedule is not None
-        factor = self.schedule.factor(self.trainer.global_step, int(self.trainer.estimated_stepping_batches))
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        total = int(self.trainer.estimated_stepping_batches)
+        self.schedule.rejoin(self.trainer.optimizers[0], self.trainer.global_step, total)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What dropout drops depends on (seed, epoch, batch, rank), not on what was drawn before."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import sys
+import traceback
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from vgg_cifar.config import Config, check
-from vgg_cifar.data.options import PROJECT
+from vgg_cifar.composition import compose_and_check, parse
+from vgg_cifar.config import Config
 from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError
+from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
-
-CONF = PROJECT / "conf"
+from vgg_cifar.usage import help_text
 
 
 def guard(command: Callable[[], Any]) -> None:
@@ -33,7 +33,9 @@ def guard(command: Callable[[], Any]) -> None:
 
 
 def complain(error: UserError) -> int:
-    """Tell a mistake in one line; the exit code to end with."""
+    """Tell a mistake in one line, after the traceback if HYDRA_FULL_ERROR=1 asks for it; the exit code to end with."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
     return USER_MISTAKE
 
@@ -52,12 +54,13 @@ def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[st
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or key not in defaults:
-            raise UserError(f"{argument}: expected {', '.join(f'{known}=...' for known in defaults)}")
+            known = ", ".join(f"{each}=..." for each in defaults)
+            raise UserError(f"{argument}: expected {known}{did_you_mean(key, defaults)}")
         values[key] = None if value == "null" else value
     return values
 
 
-def prepare(argv: list[str]) -> list[str]:
+def prepare(argv: list[str]) -> list[str] | None:
     """Check everything that Hydra is about to run, so that a mistake leaves one line and no folder.
 
     Args:
@@ -65,103 +68,71 @@ def prepare(argv: list[str]) -> list[str]:
 
     Returns:
         The arguments to hand to Hydra: those typed, or for `resume=` those of the run that goes on, then those typed.
+        None if all that was asked for has been shown.
 
     Raises:
         UserError: for any mistake.
     """
-    from hydra._internal.utils import get_args_parser
-
-    parsed = get_args_parser().parse_args(argv)
-    if any((parsed.help, parsed.hydra_help, parsed.shell_completion)):
+    asked = _parsed(argv)
+    overrides: list[str] = asked.overrides
+    if asked.config_dir:
+        overrides = [*overrides, f"hydra.searchpath=[{_quoted('file://' + str(Path(asked.config_dir).absolute()))}]"]
+    if asked.help:
+        print(help_text(overrides), end="")
+        return None
+    if asked.hydra_help or asked.shell_completion:
         return argv
-    if parsed.run and parsed.multirun:
-        raise UserError("--run and --multirun exclude each other")
-    overrides: list[str] = parsed.overrides
-    flags = [argument for argument in argv if argument not in overrides]
-    if parsed.multirun:
+    if asked.multirun:
         for job in _jobs(overrides):
-            _fits_a_sweep(compose_and_check(job)[1])
-        return argv
-    raw, config, run_dir = compose_and_check(overrides)
-    if parsed.cfg or parsed.info:
-        return argv
+            _fits_a_sweep(compose_and_check(job).config)
+        return ["--multirun", *overrides]
+    raw, config, run_dir, tree = compose_and_check(overrides)
+    if asked.cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(tree, resolve=asked.resolve), end="")
+        return None
     if config.resume is not None:
         folder = _run_to_resume(config.resume, run_dir, raw)
         if folder is not None:
             overrides = _continued(folder, overrides)
-            changed = placement.differences(folder.read_config(), compose_and_check(overrides)[0])
+            changed = placement.differences(folder.read_config(), compose_and_check(overrides).raw)
             if changed:
                 raise UserError(
                     f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
                     "leave them as they were, or start a new run without resume="
                 )
-            return [*flags, *overrides]
     elif placement.rank() == 0 and RunFolder(run_dir).config.exists():
         raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
-    return argv
+    return overrides
 
 
-def compose_and_check(overrides: list[str]) -> tuple[dict[str, Any], Config, Path]:
-    """Compose what `python src/train.py` with these overrides would run.
+def _parsed(argv: list[str]) -> Namespace:
+    """What was typed, by Hydra's own parser, without the flags that would load files past every check."""
+    from hydra._internal.utils import get_args_parser
 
-    Returns:
-        The configuration as plain dicts, the same checked, and the folder Hydra would run it in.
+    parser = get_args_parser()
 
-    Raises:
-        UserError: for any mistake.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf, open_dict
-    from omegaconf.errors import OmegaConfBaseException
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; --help shows what there is")
 
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("train", overrides, return_hydra_config=True)
-        run_dir = Path(str(composed.hydra.run.dir)).expanduser().absolute()
-        with open_dict(composed):
-            del composed["hydra"]
-        raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_plainly(str(error))) from error
-    assert isinstance(raw, dict)
-    plain = {str(key): value for key, value in raw.items()}
-    return plain, check(plain), run_dir
-
-
-def _plainly(message: str) -> str:
-    """Hydra's several lines as one, with the nearest right name in place of its advice to add a wrong one."""
-    option = re.search(r"Could not override '([^']+)'", message)
-    if option:
-        from hydra import compose, initialize_config_dir
-        from omegaconf import OmegaConf
-
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            known = placement.flat(OmegaConf.to_container(compose("train")))  # type: ignore[arg-type]
-        return f"{option[1]}: there is no such option{_nearest(option[1], list(known))}"
-    choice = re.search(r"Could not find '(\w+)/([^']+)'", message)
-    if choice:
-        choices = sorted(file.stem for file in (CONF / choice[1]).glob("*.yaml"))
-        return f"{choice[1]}: there is no choice {choice[2]}, only {', '.join(choices)}"
-    return " ".join(line.strip() for line in message.splitlines() if line.strip())
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    parser.error = refuse  # type: ignore[method-assign]
+    asked = parser.parse_intermixed_args(argv)
+    for flag in ("config_path", "config_name", "experimental_rerun", "info", "package"):
+        if getattr(asked, flag):
+            name = f"--{flag.replace('_', '-')}"
+            raise UserError(f"{name}: is not taken here; an own folder of choices goes with --config-dir")
+    if asked.cfg not in (None, "job"):
+        raise UserError("--cfg: only job is shown, this project's own part of the configuration")
+    if asked.run and asked.multirun:
+        raise UserError("--run and --multirun exclude each other")
+    return asked
 
 
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     """The override lists of a sweep, one per job, as Hydra's basic sweeper makes them."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
-    except OverrideParseException as error:
-        raise UserError(" ".join(str(error).split())) from error
     choices = []
-    for override in parsed:
+    for override in parse(overrides):
         key = override.get_key_element()
         values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
         choices.append([f"{key}={value}" for value in values] if values else [str(override.input_line)])
@@ -189,16 +160,26 @@ def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder
 
 
 def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
-    """The overrides a run began with, replaced and extended by those typed now, and set to run in its folder."""
-    config = folder.read_config()
-    began = [str(override) for override in folder.read_manifest().get("overrides", [])]
+    """The overrides a run began with, replaced and extended by those typed now, and set to run in its folder.
+
+    What the run allowed is not allowed again: a folder gives no such right. What it found for `auto` stays.
+    """
+    config, manifest = folder.read_config(), folder.read_manifest()
+    began = [str(override) for override in manifest.get("overrides", [])]
+    began = [override for override in began if _key(override) != "allow"]
+    tuned = {key: f"{key}={value}" for key, value in manifest.get("tuned", {}).items()}
+    typed = [override for override in overrides if override not in {f"{key}=auto" for key in tuned}]
     if config["data"].get("root"):
         began.append(f"data.root={_quoted(config['data']['root'])}")
     ours = [f"resume={_quoted(str(folder.path))}", f"hydra.run.dir={_quoted(str(folder.path))}"]
     merged: dict[str, str] = {}
-    for override in (*began, *overrides, *ours):
-        merged[override.partition("=")[0].lstrip("+~")] = override
+    for override in (*began, *tuned.values(), *typed, *ours):
+        merged[_key(override)] = override
     return list(merged.values())
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _quoted(text: str) -> str:

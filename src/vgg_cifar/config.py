@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -11,8 +12,9 @@ from vgg_cifar.averaging import AveragingOptions
 from vgg_cifar.data import DataOptions
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.errors import UserError
-from vgg_cifar.model import ModelOptions
-from vgg_cifar.optimizer import OptimizerOptions
+from vgg_cifar.logger import LoggerOptions
+from vgg_cifar.model import CustomModel, ModelOptions
+from vgg_cifar.optimizer import CustomOptimizer, OptimizerOptions
 from vgg_cifar.options import Count, Fraction, Options, in_one_line
 from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.trainer import TrainerOptions
@@ -24,15 +26,6 @@ class EarlyStoppingOptions(Options):
 
     patience: Count | None
     """Epochs without a better val/top1 after which to stop; null never does."""
-
-
-class LoggerOptions(Options):
-    """The `logger` group: what is written beside `metrics.csv`."""
-
-    tensorboard: bool
-    """Whether to write TensorBoard's event files."""
-    images: Annotated[int, Field(ge=0, le=256)]
-    """Augmented training images shown at the start of a run, on TensorBoard; 0 shows none."""
 
 
 class Config(Options):
@@ -59,6 +52,8 @@ class Config(Options):
     """Whether torch compiles the network first: worth its minute on a GPU, not on a CPU."""
     monitor_test: bool
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
+    profile: Count | None
+    """Batches of which to write a trace and say where the time went; null: none."""
     resume: str | None
     """A run's folder to go on with, or "auto" for the newest run of this configuration, if there is one."""
     tags: list[str]
@@ -68,25 +63,42 @@ class Config(Options):
     def _parts_fit_together(self) -> Config:
         devices = self.trainer.devices if isinstance(self.trainer.devices, int) else 1
         parts = devices * self.trainer.num_nodes * self.trainer.accumulate_grad_batches
-        if self.data.batch_size < parts:
+        if self.data.batch_size != "auto" and self.data.batch_size < parts:
             raise ValueError(
                 f"data.batch_size: {self.data.batch_size} images cannot be dealt to {parts} parts (devices x nodes x "
                 "accumulated batches); raise it or lower trainer.devices or trainer.accumulate_grad_batches"
             )
         if self.early_stopping.patience is not None and self.data.val_fraction == 0:
             raise ValueError(
-                "early_stopping.patience needs held-out images: set data.val_fraction=0.1 or patience=null"
+                "early_stopping.patience: needs held-out images; set data.val_fraction=0.1 or "
+                "early_stopping.patience=null"
             )
+        for key, value in (("optimizer.lr", self.optimizer.lr), ("data.batch_size", self.data.batch_size)):
+            if value == "auto" and self.trainer.devices != 1:
+                raise ValueError(f"{key}: auto is looked for on one device; set trainer.devices=1, or give a number")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_of_the_users_own_take_what_the_rest_asks_of_them(self) -> Config:
+        decay = getattr(self.weight_decay, "value", 0.0)
+        if isinstance(self.optimizer, CustomOptimizer) and decay and not self.optimizer.takes("weight_decay"):
+            raise ValueError(f"weight_decay: {self.optimizer.target} has none; set weight_decay=none")
+        if isinstance(self.model, CustomModel) and self.dropout.name != "none":
+            raise ValueError(f"dropout: {self.model.target} brings its own dropout or none; set dropout=none")
         return self
 
 
-def check(raw: dict[str, Any]) -> Config:
+def check(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
     """Turn plain dicts and lists into a Config.
+
+    Args:
+        raw: the options.
+        allow: packages beside `custom.ALLOWED` whose classes may be named: what a user typed, never what a file says.
 
     Raises:
         UserError: naming the first option that is unknown, missing, of the wrong type or out of range.
     """
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(raw, context={"allow": allow})
     except ValidationError as error:
-        raise UserError(in_one_line(error, raw)) from error
+        raise UserError(in_one_line(error, raw, Config)) from error

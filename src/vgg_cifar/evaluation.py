@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vgg_cifar.config import Config, check
@@ -9,13 +10,16 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder
 
 
-def evaluate(folder: RunFolder, which: str | None = None, data_root: str | None = None) -> dict[str, Any]:
+def evaluate(
+    folder: RunFolder, which: str | None = None, data_root: str | None = None, allow: Sequence[str] = ()
+) -> dict[str, Any]:
     """Test a checkpoint of a run on one device, in the run's own arithmetic.
 
     Args:
         folder: the run's.
         which: "best" or "last"; None takes the one that the run itself tested.
         data_root: where the images are, if no longer where the run found them.
+        allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
 
     Returns:
         The test metrics by their logged names, as fractions, with `checkpoint` and `epoch`; also written to the
@@ -31,7 +35,7 @@ def evaluate(folder: RunFolder, which: str | None = None, data_root: str | None 
     which = which or folder.read_result().get("tested_checkpoint", "last")
     if not folder.checkpoint(which).is_file():
         raise UserError(f"checkpoint: {folder.path} has no checkpoints/{which}.ckpt")
-    config = _for_one_device(check(folder.read_config()), folder, data_root)
+    config = _for_one_device(check(folder.read_config(), allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
     checkpoint = load_checkpoint(folder, which)
@@ -73,6 +77,6 @@ def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) ->
         update={
             "trainer": config.trainer.model_copy(update=trainer),
             "data": config.data.model_copy(update=data),
-            "model": config.model.model_copy(update={"weights": None}),
+            "model": config.model.without_weights(),
         }
     )

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
+from vgg_cifar.custom import Custom
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Count, Options, Positive
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vgg_cifar.vgg import VGG
 
 log = logging.getLogger(__name__)
 
 
-class ModelOptions(Options):
+class VGGOptions(Options):
     """A VGG with batch norm."""
 
     name: Literal["vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn", "vgg16_bn_original"]
@@ -61,6 +64,48 @@ class ModelOptions(Options):
         if self.weights is not None:
             load_weights(network, Path(self.weights).expanduser())
         return network.to(memory_format=torch.channels_last)
+
+    def without_weights(self) -> Self:
+        """The same network, to be filled from a checkpoint."""
+        return self.model_copy(update={"weights": None})
+
+
+class CustomModel(Custom):
+    """Any class that derives from `torch.nn.Module` and turns images [n, 3, 32, 32] into logits [n, classes]."""
+
+    group = "model"
+    base = "torch.nn.Module"
+    filled = ("num_classes", "classes")
+
+    def build(self, classes: int, dropout: DropoutOptions) -> nn.Module:
+        """Make the network; `num_classes` or `classes`, if the class has it and it is not given, is the data's.
+
+        Raises:
+            UserError: if the class refuses its arguments, or its output is not a logit per class.
+        """
+        import torch
+
+        counts = {name: classes for name in self.filled if self.takes(name)}
+        try:
+            network: nn.Module = self.make(**counts)
+            with torch.no_grad():
+                logits = network.eval()(torch.zeros(2, 3, 32, 32))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"model: {self.target} does not take images of shape [n, 3, 32, 32]: {reason}") from error
+        if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+            shape = list(getattr(logits, "shape", [])) or type(logits).__name__
+            raise UserError(f"model: {self.target} makes {shape} of two images, should make [2, {classes}]")
+        return network.train().to(memory_format=torch.channels_last)
+
+    def without_weights(self) -> Self:
+        """The same network, to be filled from a checkpoint."""
+        return self
+
+
+ModelOptions = Annotated[VGGOptions | CustomModel, Field(discriminator="name")]
 
 
 def load_weights(network: VGG, path: Path) -> None:

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from vgg_cifar.custom import Custom
 from vgg_cifar.options import Fraction, Options, Positive
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 Groups = list[dict[str, Any]]
+LearningRate = Positive | Literal["auto"]
+"""Peak learning rate; auto looks for one before the run, see `tuning.find_lr`."""
 
 
 class SGD(Options):
     """Stochastic gradient descent with momentum (Sutskever et al., 2013)."""
 
     name: Literal["sgd"]
-    lr: Positive
+    lr: LearningRate
     """Peak learning rate, for the whole batch of a step."""
     momentum: Fraction
     """Share of the last step's velocity that is kept."""
@@ -37,14 +40,14 @@ class SGD(Options):
         """The optimizer of these parameter groups."""
         import torch
 
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused)
+        return torch.optim.SGD(groups, lr=float(self.lr), momentum=self.momentum, nesterov=self.nesterov, fused=fused)
 
 
 class Adam(Options):
     """Adam (Kingma & Ba, 2015); weight decay is added to the gradient."""
 
     name: Literal["adam"]
-    lr: Positive
+    lr: LearningRate
     """Peak learning rate."""
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     """How much of the running means of gradient and squared gradient is kept per step."""
@@ -55,7 +58,9 @@ class Adam(Options):
         """The optimizer of these parameter groups."""
         import torch
 
-        return torch.optim.Adam(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=fused)
+        return torch.optim.Adam(
+            groups, lr=float(self.lr), betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=fused
+        )
 
 
 class AdamW(Adam):
@@ -67,14 +72,16 @@ class AdamW(Adam):
         """The optimizer of these parameter groups."""
         import torch
 
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=fused)
+        return torch.optim.AdamW(
+            groups, lr=float(self.lr), betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=fused
+        )
 
 
 class RMSprop(Options):
     """RMSprop (Tieleman & Hinton, 2012); torch has no fused form of it."""
 
     name: Literal["rmsprop"]
-    lr: Positive
+    lr: LearningRate
     """Peak learning rate."""
     alpha: Fraction
     """How much of the running mean of the squared gradient is kept per step."""
@@ -87,7 +94,34 @@ class RMSprop(Options):
         """The optimizer of these parameter groups."""
         import torch
 
-        return torch.optim.RMSprop(groups, lr=self.lr, alpha=self.alpha, momentum=self.momentum, eps=self.eps)
+        return torch.optim.RMSprop(groups, lr=float(self.lr), alpha=self.alpha, momentum=self.momentum, eps=self.eps)
 
 
-OptimizerOptions = Annotated[SGD | Adam | AdamW | RMSprop, Field(discriminator="name")]
+class CustomOptimizer(Custom):
+    """Any class that derives from `torch.optim.Optimizer`."""
+
+    group = "optimizer"
+    base = "torch.optim.Optimizer"
+    handed = ("params",)
+    lr: LearningRate
+    """Peak learning rate; an argument of the class."""
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> CustomOptimizer:
+        import torch
+
+        weights = [torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(2))]
+        self.make([{"params": [each]} for each in weights])
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """What the class is called with; a rate still to be found is checked with a small one."""
+        return {"lr": 1e-3 if self.lr == "auto" else self.lr, **super().arguments()}
+
+    def build(self, groups: Groups, *, fused: bool) -> Optimizer:
+        """The optimizer of these parameter groups; `fused` is the class's own affair."""
+        assert self.lr != "auto", "found before the run"
+        return self.make(groups)  # type: ignore[no-any-return]
+
+
+OptimizerOptions = Annotated[SGD | Adam | AdamW | RMSprop | CustomOptimizer, Field(discriminator="name")]

@@ -4,9 +4,12 @@ The values live in `conf/`, one short file per choice; a class beside the part s
 Modules that define options import no heavy library, so that a mistake is answered before torch is loaded.
 """
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -17,18 +20,123 @@ Count = Annotated[int, Field(ge=1)]
 class Options(BaseModel):
     """Base of all option classes; a field's docstring gives its meaning and unit."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
-def in_one_line(error: ValidationError, raw: Any) -> str:
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted keys."""
+    options: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            options |= flat(value, f"{prefix}{key}.")
+        else:
+            options[f"{prefix}{key}"] = value
+    return options
+
+
+def spelled(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def keys(annotation: Any, raw: Any = None, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all options of a class, groups included.
+
+    Args:
+        annotation: an option class, or a choice of several by their `name`.
+        raw: nested dicts whose `name`s say which choices were taken; where they say nothing, all choices count.
+        prefix: put before each name.
+    """
+    for options in chosen(annotation, raw):
+        for name, field in options.model_fields.items():
+            key = f"{prefix}{field.alias or name}"
+            yield key
+            yield from keys(field.annotation, raw.get(name) if isinstance(raw, dict) else None, f"{key}.")
+
+
+def chosen(annotation: Any, raw: Any = None) -> list[type[Options]]:
+    """The option classes that an annotation allows; of several, those with the `name` that `raw` has."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return [annotation]
+    if get_origin(annotation) in (list, dict, Literal):
+        return []
+    found = [options for member in get_args(annotation) for options in chosen(member)]
+    name = raw.get("name") if isinstance(raw, dict) else None
+    return [options for options in found if name in choice_names(options)] or found
+
+
+def choice_names(options: type[Options]) -> tuple[str, ...]:
+    """The values of `name` that stand for this class of a group."""
+    return get_args(options.model_fields["name"].annotation) if "name" in options.model_fields else ()
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The dotted name most like a word, or None if none is: for `lr`, `optimizer.lr`."""
+    parent, dotted, leaf = word.rpartition(".")
+
+    def likeness(key: str) -> float:
+        its_parent, _, its_leaf = key.rpartition(".")
+        of_leaf = SequenceMatcher(None, leaf, its_leaf).ratio() - (0.1 if its_parent != parent else 0.0)
+        return of_leaf if dotted else max(of_leaf, SequenceMatcher(None, word, key).ratio())
+
+    best = max(known, key=lambda key: (likeness(key), -len(key)), default=None)
+    return best if best is not None and likeness(best) >= 0.6 else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?`, or nothing where no name is like the word."""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def no_such_option(key: str, model: type[Options], raw: Any) -> str:
+    """What to say of an option that is not there: the choices that have it, or the nearest name."""
+    known = list(keys(model, raw))
+    group, _, leaf = key.rpartition(".")
+    if group in known:
+        annotation: Any = model
+        for part in group.split("."):
+            (options,) = chosen(annotation, raw)[:1]
+            annotation, raw = options.model_fields[part].annotation, raw.get(part) if isinstance(raw, dict) else None
+        owners = [
+            name
+            for options in chosen(annotation)
+            if leaf in {field.alias or name for name, field in options.model_fields.items()}
+            for name in choice_names(options)
+        ]
+        if owners:
+            return f"{key}: {group}={raw['name']} has no such option, only {', '.join(owners)}"
+    return f"{key}: there is no such option{did_you_mean(key, known)}"
+
+
+def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:
     """The first fault of a failed check as `key: what is wrong`, counting the others.
 
     Args:
         error: what pydantic raised.
         raw: the nested dict that was checked; it tells the keys a user typed from pydantic's own path elements.
+        model: the class it was checked against.
     """
-    faults = error.errors(include_url=False)
-    fault = faults[0]
+    faults: dict[str, list[tuple[ErrorDetails, Any]]] = {}
+    for fault in error.errors(include_url=False):
+        key, value = _place(fault, raw)
+        faults.setdefault(key, []).append((fault, value))
+    key, alternatives = next(iter(faults.items()))
+    fault, value = alternatives[0]
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if fault["type"] == "extra_forbidden":
+        return no_such_option(key, model, raw) + others
+    if all("should " in each["msg"] for each, _ in alternatives):
+        wanted = [each["msg"].partition("should ")[2].replace(" after validation", "") for each, _ in alternatives]
+        message = f"should {' or '.join(_sharing_be(wanted))}, is {value!r}"
+    else:
+        message = _said(fault["type"], fault["msg"], fault.get("ctx", {}))
+    names_its_key = not key or message.startswith((f"{key}.", f"{key}:"))  # as a check of several options does
+    return f"{'' if names_its_key else f'{key}: '}{message}{others}"
+
+
+def _place(fault: ErrorDetails, raw: Any) -> tuple[str, Any]:
+    """The key that a fault is about, and what is there."""
     path: list[str] = []
     node: Any = raw
     for place, element in enumerate(fault["loc"], start=1):
@@ -37,23 +145,22 @@ def in_one_line(error: ValidationError, raw: Any) -> str:
         elif fault["type"] != "missing" or place < len(fault["loc"]):
             continue  # a tag of pydantic's own, which stands in no file
         path.append(str(element))
-    key = ".".join(path)
-    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    message = _said(fault["type"], fault["msg"], fault.get("ctx", {}), node)
-    return f"{key}: {message}{others}" if key else f"{message}{others}"
+    return ".".join(path), node
 
 
-def _said(kind: str, message: str, context: dict[str, Any], value: Any) -> str:
+def _sharing_be(wanted: list[str]) -> list[str]:
+    """`be a number`, `be 'auto'`: the second without its verb."""
+    return [wanted[0], *(each.removeprefix("be ") for each in dict.fromkeys(wanted[1:]))]
+
+
+def _said(kind: str, message: str, context: dict[str, Any]) -> str:
     """What pydantic found, as a user of the command line would put it."""
     if kind == "value_error":
         return message.removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        return "there is no such option"
     if kind == "missing":
         return "this option is missing"
     if kind == "union_tag_not_found":
         return "its name is missing, which says which choice it is"
     if kind == "union_tag_invalid":
         return f"there is no choice {context['tag']!r}, only {context['expected_tags']}"
-    wanted = message.partition("should ")[2].replace(" after validation", "") or message
-    return f"should {wanted}, is {value!r}"
+    return message

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vgg_cifar.data.loader import Batch
+from vgg_cifar.reporting import duration
 
 log = logging.getLogger(__name__)
 REFRESH_SECONDS = 0.5
@@ -127,11 +128,3 @@ def _accuracy(pl_module: LightningModule) -> str:
         if f"{split}/top1" in results
     ]
     return "".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it: 45 s, 12 min, 3 h 20 min."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

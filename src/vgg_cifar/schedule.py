@@ -7,16 +7,31 @@ is resumed to more epochs follows the longer schedule from where it stands.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from vgg_cifar.custom import Custom
 from vgg_cifar.options import Fraction, Options
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 class _Schedule(Options):
     warmup: Fraction
     """Fraction of the run in which the rate climbs evenly from near zero to `optimizer.lr`."""
+
+    def build(self, optimizer: Optimizer, total: int) -> dict[str, Any]:
+        """What Lightning takes: the scheduler of an optimizer for a run of `total` steps, stepped at every one."""
+        from torch.optim.lr_scheduler import LambdaLR
+
+        return {"scheduler": LambdaLR(optimizer, lambda step: self.factor(step, total)), "interval": "step"}
+
+    def rejoin(self, optimizer: Optimizer, step: int, total: int) -> None:
+        """Set the rate to that of a step, so that a run that goes on to more steps leaves the old curve at once."""
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.factor(step, total)
 
     def factor(self, step: int, total: int) -> float:
         """What `optimizer.lr` is multiplied by.
@@ -93,4 +108,30 @@ class MultiStep(_Schedule):
         return self.gamma ** sum(run >= milestone for milestone in self.milestones)
 
 
-ScheduleOptions = Annotated[Constant | Cosine | OneCycle | MultiStep, Field(discriminator="name")]
+class CustomSchedule(Custom):
+    """Any class that derives from `torch.optim.lr_scheduler.LRScheduler`; its lengths are its own, not fractions."""
+
+    group = "schedule"
+    base = "torch.optim.lr_scheduler.LRScheduler"
+    handed = ("optimizer",)
+    interval: Literal["step", "epoch"]
+    """How often it moves: after each optimizer step, or each epoch."""
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> CustomSchedule:
+        import torch
+
+        if self.takes("metrics") or issubclass(self._class, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise ValueError("schedule._target_: a schedule that waits for a metric has no shape to compare; not taken")
+        self.make(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
+        return self
+
+    def build(self, optimizer: Optimizer, total: int) -> dict[str, Any]:
+        """What Lightning takes: the scheduler, and how often it moves."""
+        return {"scheduler": self.make(optimizer), "interval": self.interval}
+
+    def rejoin(self, optimizer: Optimizer, step: int, total: int) -> None:
+        """The scheduler's own state says where the run stands."""
+
+
+ScheduleOptions = Annotated[Constant | Cosine | OneCycle | MultiStep | CustomSchedule, Field(discriminator="name")]

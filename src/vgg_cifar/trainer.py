@@ -11,6 +11,7 @@ from vgg_cifar.options import Count, Options, Positive
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.profilers import Profiler
 
 Limit = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 
@@ -64,7 +65,14 @@ class TrainerOptions(Options):
             raise ValueError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
         return self
 
-    def build(self, callbacks: list[Callback], loggers: list[Logger], kind: str, precision: str) -> Trainer:
+    def build(
+        self,
+        callbacks: list[Callback],
+        loggers: list[Logger],
+        kind: str,
+        precision: str,
+        profiler: Profiler | None = None,
+    ) -> Trainer:
         """The Trainer of this run.
 
         Args:
@@ -72,6 +80,7 @@ class TrainerOptions(Options):
             loggers: where metrics go.
             kind: "cuda", "mps" or "cpu".
             precision: one of Lightning's, never "auto".
+            profiler: told about every part of the loop.
         """
         import torch
         from lightning.pytorch import Trainer
@@ -105,4 +114,5 @@ class TrainerOptions(Options):
             use_distributed_sampler=False,
             callbacks=callbacks,
             logger=loggers or False,
+            profiler=profiler,
         )

@@ -14,21 +14,24 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from rich.console import Console
 
-from vgg_cifar import draws, hardware, layer_table
+from vgg_cifar import draws, hardware, layer_table, reporting
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError
-from vgg_cifar.progress import ProgressReport, duration
+from vgg_cifar.profiling import TrainingProfiler
+from vgg_cifar.progress import ProgressReport
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest, now
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
+from vgg_cifar.tuning import tune
 
 log = logging.getLogger(__name__)
 # Lightning sets its own loggers to INFO when it is imported: its notes on devices and limits tell a user nothing new.
@@ -36,13 +39,14 @@ for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def run(config: Config, folder: RunFolder, overrides: list[str]) -> int:
+def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[str, Any] | None = None) -> int:
     """Train, test and record.
 
     Args:
         config: what to do.
         folder: where; created if need be.
         overrides: what was typed, for the manifest.
+        changed: the options that differ from the defaults, with those, to be marked where the configuration is shown.
 
     Returns:
         The exit code: 0 done, 1 failed, 75 interrupted and resumable.
@@ -56,7 +60,7 @@ def run(config: Config, folder: RunFolder, overrides: list[str]) -> int:
         logging.getLogger().setLevel(logging.WARNING)
     try:
         with _interruptible():
-            return _Run(config, folder, overrides).execute()
+            return _Run(config, folder, overrides, changed or {}).execute()
     finally:
         folder.unlock()
 
@@ -82,7 +86,9 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
     )
 
 
-def make_trainer(config: Config, callbacks: list[Callback], loggers: list[Logger]) -> tuple[Trainer, dict[str, Any]]:
+def make_trainer(
+    config: Config, callbacks: list[Callback], loggers: list[Logger], profiler: Profiler | None = None
+) -> tuple[Trainer, dict[str, Any]]:
     """The run's Trainer, and what was chosen for this machine, with the reason.
 
     Raises:
@@ -95,7 +101,7 @@ def make_trainer(config: Config, callbacks: list[Callback], loggers: list[Logger
     if kind == "cpu" and precision == "16-mixed":
         raise UserError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
     try:
-        trainer = config.trainer.build(callbacks, loggers, kind, precision)
+        trainer = config.trainer.build(callbacks, loggers, kind, precision, profiler)
     except (MisconfigurationException, ValueError) as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     return trainer, {
@@ -107,16 +113,18 @@ def make_trainer(config: Config, callbacks: list[Callback], loggers: list[Logger
 
 
 class _Run:
-    def __init__(self, config: Config, folder: RunFolder, overrides: list[str]) -> None:
+    def __init__(self, config: Config, folder: RunFolder, overrides: list[str], changed: dict[str, Any]) -> None:
         self.config = config
         self.folder = folder
         self.overrides = overrides
+        self.changed = changed
         self.started = time.perf_counter()
         self.first = rank() == 0
         self.console = Console()
         self.resumed = config.resume is not None and folder.checkpoint("last").is_file()
         self.result: dict[str, Any] = folder.read_result() if self.resumed else {}
         self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
+        self.tuned: dict[str, Any] = {}
 
     def execute(self) -> int:
         config = self.config
@@ -124,9 +132,11 @@ class _Run:
             log.info("%s is finished; trainer.max_epochs=N with a larger N goes on", self.folder.path)
             return DONE
         datamodule = make_datamodule(config)
+        if not self.resumed:
+            config, self.tuned = tune(config, len(datamodule.train), _fit_a_little)
+            if self.tuned:
+                self.config, datamodule = config, make_datamodule(config)
         classifier = make_classifier(config, datamodule)
-        if self.first:
-            self.console.print(layer_table.table(classifier.network, f"{config.model.name} on {config.data.name}"))
         if config.compile:
             classifier.network.compile()
 
@@ -137,8 +147,14 @@ class _Run:
         step = load_checkpoint(self.folder, "last")["global_step"] if self.resumed else 0
         dashboard = Dashboard(self.folder, after_step=step) if config.logger.tensorboard else None
         loggers: list[Logger] = [MetricsFile(self.folder, after_step=step), *([dashboard] if dashboard else [])]
-        trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers)
         if self.first:
+            loggers += config.logger.build(self.folder.path, config.model_dump())
+        profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile else None
+        trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
+        if self.first:
+            if not self.resumed:
+                reporting.configuration(config.model_dump(), self.changed)
+                self.console.print(layer_table.table(classifier.network, f"{config.model.name} on {config.data.name}"))
             self._write_down_what_begins(datamodule, chosen)
             if dashboard is not None:
                 dashboard.describe(config, datamodule)
@@ -156,6 +172,9 @@ class _Run:
             log.exception("The run failed.")
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
+        finally:
+            if profiler is not None:
+                profiler.close()
         return self._end(record, trainer, classifier, "finished", DONE)
 
     def _is_complete(self) -> bool:
@@ -192,6 +211,8 @@ class _Run:
         if "root" in written["data"]:
             written["data"]["root"] = str(config.data.folder())  # type: ignore[union-attr]
         begun = manifest(self.overrides, config.seed, datamodule.dataset.hashes, chosen)
+        if self.tuned:
+            begun["tuned"] = self.tuned
         if self.manifest:
             keep = {key: begun[key] for key in ("command", "git", "packages", "hardware", "start")}
             begun = {**self.manifest, "resumed": [*self.manifest.get("resumed", []), keep], "end": None}
@@ -236,15 +257,16 @@ class _Run:
         return code
 
     def _say_what_came_out(self, classes: int) -> None:
-        result = self.result
-        log.info(
-            "Test top-1 %.2f%% (chance %.2f%%), top-5 %.2f%%: %s checkpoint, epoch %d; trained %s at %.0f images/s",
-            100 * result["test/top1"], 100 / classes, 100 * result["test/top5"], result["tested_checkpoint"],
-            result["tested_epoch"], duration(result["train_seconds"]), result["images_per_second"],
-        )  # fmt: skip
+        reporting.closing(self.result, classes)
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
             log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)
+
+
+def _fit_a_little(config: Config, callbacks: list[Callback]) -> None:
+    datamodule = make_datamodule(config)
+    trainer, _ = make_trainer(config, callbacks, [])
+    trainer.fit(make_classifier(config, datamodule), datamodule)
 
 
 def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from vgg_cifar.augmentation.geometry import Geometry
-from vgg_cifar.command_line import CONF
+from vgg_cifar.composition import CONF
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vgg_cifar
-from vgg_cifar.command_line import compose_and_check
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder

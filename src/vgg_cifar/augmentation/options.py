@@ -1,4 +1,4 @@
-"""The `augmentation` group."""
+"""The `augmentation` group: what happens to training images before the network sees them."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class DataModule(LightningDataModule):
         return TrainLoader(
             self._on_device("train", self.train),
             self._normalise(),
-            batch_size=self.options.batch_size,
+            batch_size=int(self.options.batch_size),
             seed=self.seed,
             epoch=lambda: trainer.current_epoch,
             augment=self.augment,

@@ -64,6 +64,11 @@ class RunFolder:
         """What evaluations found."""
         return self.path / "evaluation"
 
+    @property
+    def trace(self) -> Path:
+        """What a profiled run spent its time on, in Chrome's trace format."""
+        return self.path / "profile" / "trace.json.gz"
+
     def checkpoint(self, name: str) -> Path:
         """The checkpoint called "best" or "last"."""
         return self.checkpoints / f"{name}.ckpt"

@@ -10,13 +10,14 @@ from typing import Any
 
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
+from vgg_cifar.options import flat
 from vgg_cifar.runs.folder import RunFolder
 
 OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
-    "resume", "tags", "compile", "monitor_test", "name", "logger", "early_stopping", "data.root", "data.download",
-    "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
+    "resume", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping",
+    "data.root", "data.download", "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
     "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.log_every_n_steps",
     "trainer.enable_progress_bar",
 )  # fmt: skip
@@ -81,14 +82,3 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if before.get(key) != after.get(key)
         and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
     ]
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by their dotted keys."""
-    options: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            options |= flat(value, f"{prefix}{key}.")
-        else:
-            options[f"{prefix}{key}"] = value
-    return options

@@ -1,0 +1,129 @@
+"""The `logger` group: who is told about a run, beside its own `metrics.csv`.
+
+Passwords and keys never stand in an option, since options are written to files: they come from the environment
+(`WANDB_API_KEY`, `MLFLOW_TRACKING_USERNAME`, `MLFLOW_TRACKING_PASSWORD`, or an address in `MLFLOW_TRACKING_URI`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from vgg_cifar.options import Options, flat
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+
+class CSV(Options):
+    """`metrics.csv` alone."""
+
+    name: Literal["csv"]
+    tensorboard: bool
+    """Whether to write TensorBoard's event files."""
+    images: Annotated[int, Field(ge=0, le=256)]
+    """Augmented training images shown at the start of a run, on TensorBoard; 0 shows none."""
+
+    def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
+        """What to tell beside `metrics.csv` and TensorBoard.
+
+        Args:
+            folder: the run's; what a service keeps on disk lies in it.
+            run: the run's configuration, as plain dicts.
+        """
+        return []
+
+
+class TensorBoard(CSV):
+    """TensorBoard's event files in the run's folder."""
+
+    name: Literal["tensorboard"]  # type: ignore[assignment]
+
+
+class WandB(CSV):
+    """Weights & Biases; needs the package wandb."""
+
+    name: Literal["wandb"]  # type: ignore[assignment]
+    project: str
+    """The project under which the run is shown."""
+    entity: str | None
+    """The account or team; null: your own."""
+    mode: Literal["online", "offline"]
+    """Whether to send the run now, or keep it in its folder for `wandb sync`."""
+
+    @model_validator(mode="after")
+    def _is_installed(self) -> WandB:
+        _need("wandb", "wandb")
+        return self
+
+    def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
+        """Lightning's logger, keeping its files in the run's folder."""
+        from lightning.pytorch.loggers import WandbLogger
+
+        folder.mkdir(parents=True, exist_ok=True)
+        logger = WandbLogger(
+            name=folder.name,
+            save_dir=folder,
+            project=self.project,
+            entity=self.entity,
+            offline=self.mode == "offline",
+            tags=[run["name"], *run["tags"]],
+            id=folder.name,
+            resume="allow",
+        )
+        logger.log_hyperparams(run)
+        return [logger]
+
+
+class MLflow(CSV):
+    """MLflow; needs the package mlflow (or mlflow-skinny)."""
+
+    name: Literal["mlflow"]  # type: ignore[assignment]
+    experiment: str
+    """The experiment under which the run is shown."""
+    tracking_uri: str | None
+    """The server, or file:FOLDER; null: $MLFLOW_TRACKING_URI, else the run's own folder."""
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str | None) -> str | None:
+        if uri is not None and (urlsplit(uri).password or urlsplit(uri).username):
+            raise ValueError(
+                "a name or password in an address would be written to files; set the whole address in the environment "
+                "as MLFLOW_TRACKING_URI, and logger.tracking_uri=null"
+            )
+        return uri
+
+    @model_validator(mode="after")
+    def _is_installed(self) -> MLflow:
+        _need("mlflow", "mlflow-skinny")
+        return self
+
+    def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
+        """Lightning's logger."""
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+        logger = MLFlowLogger(
+            experiment_name=self.experiment,
+            run_name=folder.name,
+            tracking_uri=uri,
+            tags=dict.fromkeys(run["tags"], "true"),
+        )
+        logger.log_hyperparams({key: str(value) for key, value in flat(run).items()})
+        return [logger]
+
+
+LoggerOptions = Annotated[CSV | TensorBoard | WandB | MLflow, Field(discriminator="name")]
+
+
+def _need(module: str, package: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(
+            f"logger: {module} is not installed; .venv/bin/uv pip install --python .venv/bin/python {package}"
+        )

@@ -1,0 +1,98 @@
+"""What `--help` says: the groups, their choices, and the meaning of every option."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
+from textwrap import wrap
+from typing import Any
+
+from vgg_cifar.composition import compose_and_check, default_choices, group_choices, groups, parse
+from vgg_cifar.config import Config
+from vgg_cifar.options import Options, chosen, flat, spelled
+
+WIDTH = 110
+WITHOUT_OPTIONS = {
+    "experiment": "a named set of choices",
+    "debug": "a short run that shows whether all is well",
+}
+"""Groups that set the options of others."""
+
+
+def help_text(overrides: list[str]) -> str:
+    """The groups with a line each and the options outside of them; or, of the groups typed, all options.
+
+    Args:
+        overrides: as for a run, or just names of groups.
+
+    Raises:
+        UserError: if the overrides are wrong.
+    """
+    settings = [word for word in overrides if word not in groups()]
+    raw = compose_and_check(settings).raw
+    typed = {override.key_or_group.partition(".")[0] for override in parse(settings)} | {*overrides}
+    named = [group for group in groups() if group in typed - WITHOUT_OPTIONS.keys()]
+    meaning = dict(_meanings(Config, raw))
+    value = flat(raw)
+    if named:
+        keys = [key for key in meaning if key.partition(".")[0] in named]
+        lines = [line for key in keys for line in _entry(key, f"{meaning[key]} [{spelled(value.get(key))}]")]
+        return "\n".join(lines) + "\n"
+    lines = ["python src/train.py [group=choice ...] [key=value ...]", "", "groups (* is the default)"]
+    for group in groups():
+        default = default_choices()[group]
+        choices = ", ".join(f"{choice}{'*' if choice == default else ''}" for choice in group_choices(group))
+        lines += _entry(group, f"{about(group)}: {choices}")
+    lines += ["", "options outside of groups [default]"]
+    for key, text in meaning.items():
+        if key.partition(".")[0] not in groups():
+            lines += _entry(key, f"{text} [{spelled(value.get(key))}]")
+    lines += _entry("allow", "Packages beside torch, torchvision and timm whose classes `_target_` may name. [[]]")
+    lines += [
+        "",
+        "--help optimizer=adam  the options of that choice, with their meanings; --help optimizer: of the default",
+        "--cfg job              the configuration as it would run",
+        "-m                     every combination of values given with commas: -m optimizer=sgd,adam seed=0,1",
+        "--config-dir FOLDER    choices of your own: FOLDER/optimizer/mine.yaml is optimizer=mine",
+        "hydra.run.dir=FOLDER   where to run",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def about(group: str) -> str:
+    """A group in a few words: the first sentence of its module's docstring."""
+    if group in WITHOUT_OPTIONS:
+        return WITHOUT_OPTIONS[group]
+    options = chosen(Config.model_fields[group].annotation)[0]
+    module = importlib.import_module(options.__module__)
+    return " ".join((module.__doc__ or "").partition("\n\n")[0].split()).partition(": ")[2].rstrip(".")
+
+
+def _meanings(annotation: Any, raw: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names with what they mean: the string that follows a field in the source of its class."""
+    for options in chosen(annotation, raw):
+        said = _strings_after_fields(options)
+        for name, field in options.model_fields.items():
+            key = f"{prefix}{field.alias or name}"
+            if name in said:
+                yield key, said[name]
+            yield from _meanings(field.annotation, raw.get(name) if isinstance(raw, dict) else None, f"{key}.")
+
+
+def _strings_after_fields(options: type[Options]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for owner in reversed([each for each in options.__mro__ if issubclass(each, Options)]):
+        (body,) = (node.body for node in ast.parse(inspect.getsource(owner)).body if isinstance(node, ast.ClassDef))
+        for field, text in pairwise(body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name] = " ".join(said.split())
+    return found
+
+
+def _entry(name: str, text: str) -> list[str]:
+    first, *rest = wrap(text, WIDTH - 28, break_long_words=False)
+    return [f"  {name:<25} {first}", *(f"{'':28}{line}" for line in rest)]

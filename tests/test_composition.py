@@ -1,0 +1,187 @@
+"""Composition: every shipped choice composes, a mistake from any source is one line, and files get no rights."""
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
+
+from vgg_cifar.command_line import prepare
+from vgg_cifar.composition import compose_and_check, differences_from_defaults, group_choices, groups
+from vgg_cifar.config import Config
+from vgg_cifar.errors import UserError
+from vgg_cifar.options import flat, keys
+
+OWN_CLASS = {
+    "optimizer": ["optimizer._target_=torch.optim.NAdam"],
+    "schedule": ["schedule._target_=torch.optim.lr_scheduler.StepLR", "+schedule.step_size=3"],
+    "model": ["model._target_=torchvision.models.MobileNetV2", "dropout=none"],
+}
+GROUPS = [group for group in groups() if group not in ("experiment", "debug")]
+CHOICES = [(group, choice) for group in GROUPS for choice in group_choices(group)]
+NOT_INSTALLED = ("wandb", "mlflow")
+
+
+@pytest.mark.parametrize(("group", "choice"), [each for each in CHOICES if each[1] not in NOT_INSTALLED])
+def test_every_shipped_choice_composes(group: str, choice: str) -> None:
+    own = OWN_CLASS[group] if choice == "custom" else []
+    config = compose_and_check([f"{group}={choice}", *own]).config
+    options = getattr(config, group)
+    if group != "trainer":
+        assert options.name == choice
+
+
+@pytest.mark.parametrize("experiment", group_choices("experiment"))
+def test_every_experiment_composes_under_its_own_name(experiment: str) -> None:
+    assert compose_and_check([f"experiment={experiment}"]).config.name == experiment
+
+
+@pytest.mark.parametrize("experiment", group_choices("experiment"))
+@pytest.mark.parametrize("debug", group_choices("debug"))
+def test_every_experiment_can_be_debugged(experiment: str, debug: str) -> None:
+    config = compose_and_check([f"experiment={experiment}", f"debug={debug}"]).config
+    assert (config.name, config.tags) == ("debug", [debug])
+
+
+def test_the_defaults_are_those_that_the_documentation_promises() -> None:
+    config = compose_and_check([]).config
+    expected = {
+        "augmentation": "standard",
+        "averaging": "none",
+        "data": "cifar100",
+        "dropout": "head",
+        "model": "vgg16_bn",
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "weight_decay": "standard",
+    }
+    assert {group: getattr(config, group).name for group in expected} == expected
+
+
+def write_choice(folder: Path, group: str, name: str, text: str) -> list[str]:
+    """A choice of the user's own, and the flag that makes it known."""
+    (folder / group).mkdir(parents=True, exist_ok=True)
+    (folder / group / f"{name}.yaml").write_text(text)
+    return ["--config-dir", str(folder), f"{group}={name}"]
+
+
+GLOBAL = "# @package _global_\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("trainer: {max_epoch: 3}", "trainer.max_epoch: there is no such option; did you mean trainer.max_epochs?"),
+        ("optimizer: {lr: fast}", "optimizer.lr: should be a valid number or 'auto', is 'fast'"),
+        ("allow: [os]", "allow: ['os'] stands in a file; only the command line may allow packages: allow=[...]"),
+        (
+            "optimizer: {_target_: torch.optim.NAdam}",
+            "optimizer._target_: optimizer=sgd has no such option, only custom",
+        ),
+        (
+            "hydra: {callbacks: {mine: {_target_: os.system}}}",
+            "hydra.callbacks: is changed in a file; Hydra's own settings stay as they are shipped",
+        ),
+        (
+            "hydra: {job_logging: {handlers: {file: {'()': os.system}}}}",
+            "hydra.job_logging: is changed in a file; Hydra's own settings stay as they are shipped",
+        ),
+        (
+            "hydra: {hydra_logging: {handlers: {console: {'()': os.system}}}}",
+            "hydra.hydra_logging: is changed in a file; Hydra's own settings stay as they are shipped",
+        ),
+        (
+            "hydra: {launcher: {_target_: os.system}}",
+            "hydra.launcher: is changed in a file; Hydra's own settings stay as they are shipped",
+        ),
+        (
+            "hydra: {job: {env_set: {LD_PRELOAD: evil.so}}}",
+            "hydra.job.env_set: is changed in a file; Hydra's own settings stay as they are shipped",
+        ),
+    ],
+)
+def test_a_mistake_or_a_right_taken_in_a_file_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trainer: {max_epochs: 3",
+        "trainer:\n\tmax_epochs: 3",
+        "- a\n- b",
+        "a: b: c",
+        "trainer: 3",
+        "seed: !!python/name:os.system",
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_choice_of_the_users_own_is_composed_like_a_shipped_one(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "optimizer", "mine", "name: sgd\nlr: 0.3\nmomentum: 0.5\nnesterov: false\n")
+    overrides = prepare([*typed, f"hydra.run.dir={tmp_path}/run"])
+    assert overrides is not None
+    assert compose_and_check(overrides).config.optimizer.lr == 0.3
+
+
+def test_what_differs_from_the_defaults_is_named_with_the_default() -> None:
+    raw = compose_and_check(["optimizer=adam", "seed=3"]).raw
+    assert differences_from_defaults(raw) == {
+        "optimizer.name": "sgd",
+        "optimizer.lr": 0.1,
+        "optimizer.betas": None,
+        "optimizer.eps": None,
+        "seed": 0,
+    }
+
+
+# Wrong command lines made at random: whatever is typed, the answer is one line.
+
+NAMES = sorted(flat(compose_and_check([]).raw))
+VALUES = st.one_of(
+    st.integers(-3, 3).map(str),
+    st.floats(allow_nan=True).map(str),
+    st.sampled_from(["null", "true", "''", "[]", "{}", "[1,2]", "{a: 1}", "???", "${seed}", "${nope}", "é", "1e999"]),
+    st.text(string.ascii_letters + string.digits + string.punctuation + " ", max_size=8),
+)
+PREFIXES = st.sampled_from(["", "+", "++"])
+
+
+@st.composite
+def misspelt(draw: st.DrawFn) -> str:
+    """A known option with a letter dropped, put in or changed."""
+    name = draw(st.sampled_from(NAMES))
+    place = draw(st.integers(0, len(name) - 1))
+    letter = draw(st.sampled_from(string.ascii_lowercase))
+    before, after = name[:place], name[place + 1 :]
+    wrong = draw(st.sampled_from([before + after, before + letter + name[place] + after, before + letter + after]))
+    assume(wrong not in keys(Config))
+    return f"{draw(PREFIXES)}{wrong}={draw(st.sampled_from(['1', '0.1', 'true', 'sgd']))}"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(misspelt())
+def test_a_misspelt_option_is_refused_in_one_line(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_and_check([override])
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(PREFIXES, st.sampled_from(NAMES), VALUES)
+def test_a_wrong_value_is_refused_in_one_line(prefix: str, name: str, value: str) -> None:
+    try:
+        compose_and_check([f"{prefix}{name}={value}"])
+    except UserError as error:
+        line = str(error)
+    else:
+        reject()  # the value is right by chance: another one is drawn
+    assert line
+    assert "\n" not in line

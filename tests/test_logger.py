@@ -1,0 +1,75 @@
+"""The `logger` group: a service that is not installed or would leak a secret is refused before anything starts."""
+
+import importlib.util
+from collections.abc import Callable
+
+import pytest
+
+from vgg_cifar.composition import compose_and_check
+from vgg_cifar.errors import UserError
+from vgg_cifar.runs.folder import RunFolder
+
+PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny"}
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Pretend that every package is, or is not, installed."""
+
+    def pretend(there: bool) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if there else None)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("logger", "package"), PACKAGES.items())
+def test_a_service_that_is_not_installed_says_how_to_install_it(
+    logger: str, package: str, installed: Callable[[bool], None]
+) -> None:
+    installed(False)
+    with pytest.raises(UserError) as caught:
+        compose_and_check([f"logger={logger}"])
+    command = f".venv/bin/uv pip install --python .venv/bin/python {package}"
+    assert str(caught.value) == f"logger: {logger} is not installed; {command}"
+
+
+@pytest.mark.parametrize("logger", PACKAGES)
+def test_a_service_that_is_installed_is_a_choice_like_any_other(logger: str, installed: Callable[[bool], None]) -> None:
+    installed(True)
+    chosen = compose_and_check([f"logger={logger}"]).config.logger
+    assert (chosen.name, chosen.tensorboard) == (logger, True)
+
+
+@pytest.mark.parametrize("address", ["https://me:hunter2@host/x", "postgresql://me@host/db", "sqlite://:hunter2@/x"])
+def test_an_address_with_a_secret_is_refused_without_repeating_it(
+    address: str, installed: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(True)
+    monkeypatch.setenv("SECRET_ADDRESS", address)
+    for given in (f"'{address}'", "${oc.env:SECRET_ADDRESS}"):
+        with pytest.raises(UserError, match=r"logger\.tracking_uri: .* MLFLOW_TRACKING_URI") as caught:
+            compose_and_check(["logger=mlflow", f"logger.tracking_uri={given}"])
+        assert "hunter2" not in str(caught.value)
+        assert "host" not in str(caught.value)
+
+
+@pytest.mark.parametrize("logger", PACKAGES)
+def test_a_service_is_told_what_metrics_csv_is_told(
+    logger: str, train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(logger)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    offline = ["logger.mode=offline"] if logger == "wandb" else []
+    folder = train(f"logger={logger}", "logger.tensorboard=false", *offline, "tags=[one]")
+    if logger == "wandb":
+        assert list(folder.path.glob("wandb/offline-run-*/*.wandb"))
+        return
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder.path}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'vgg-cifar'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.params["optimizer.name"] == "sgd"
+    assert run.data.metrics["test/top1"] == pytest.approx(folder.read_result()["test/top1"])
+    assert run.data.tags["one"] == "true"

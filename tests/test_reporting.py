@@ -1,0 +1,62 @@
+"""What a person reads: the configuration at the start, the table at the end."""
+
+import pytest
+
+from vgg_cifar.reporting import closing, configuration, duration
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.replace("│", " ").replace("├──", " ").split())
+
+
+def test_the_configuration_has_a_line_per_group_and_marks_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    raw = {"seed": 3, "optimizer": {"lr": 0.2, "name": "sgd"}, "schedule": {"warmup": 0.1, "name": "cosine"}}
+    configuration(raw, {"seed": 0, "optimizer.lr": 0.1, "schedule.name": "onecycle", "schedule.warmup": 0.2})
+    text = shown(capsys)
+    assert "seed=3 (not 0)" in text
+    assert "optimizer sgd lr=0.2 (not 0.1)" in text
+    assert "schedule cosine (not onecycle) warmup=0.1" in text
+    assert "0.2)" not in text, "another choice's default says nothing about this one"
+
+
+RESULT = {
+    "epochs": 12,
+    "steps": 4692,
+    "tested_checkpoint": "last",
+    "tested_epoch": 12,
+    "test_reads": 1,
+    "train/loss": 1.0,
+    "test/loss": 1.25,
+    "test/top1": 0.6789,
+    "test/top5": 0.9,
+    "train_seconds": 3600.0,
+    "total_seconds": 7200.0,
+    "images_per_second": 166.7,
+}
+
+
+def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    closing(RESULT, classes=100)
+    text = shown(capsys)
+    for words in (
+        "test/top1 67.89% chance 1.00%; last checkpoint, epoch 12",
+        "test/top5 90.00% chance 5.00%",
+        "test/loss 1.2500",
+        "test set read 1 x",
+        "trained 60 min 12 epochs, 4,692 steps",
+        "images/s 167 of 2 h 00 min in all",
+    ):
+        assert words in text
+    assert "train/loss" not in text
+
+
+def test_more_than_one_reading_of_the_test_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    closing(RESULT | {"test_reads": 13}, classes=100)
+    assert "test set read 13 x watched while training" in shown(capsys)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45.2, "45 s"), (99.4, "99 s"), (720, "12 min"), (5940, "99 min"), (12_000, "3 h 20 min")]
+)
+def test_a_duration_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
