@@ -46,7 +46,7 @@ class TensorBoard(CSV):
 
 
 class WandB(CSV):
-    """Weights & Biases; needs the package wandb."""
+    """Weights & Biases; needs the extra wandb."""
 
     name: Literal["wandb"]  # type: ignore[assignment]
     project: str
@@ -58,7 +58,7 @@ class WandB(CSV):
 
     @model_validator(mode="after")
     def _is_installed(self) -> WandB:
-        _need("wandb", "wandb")
+        _need("wandb")
         return self
 
     def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
@@ -81,7 +81,7 @@ class WandB(CSV):
 
 
 class MLflow(CSV):
-    """MLflow; needs the package mlflow (or mlflow-skinny)."""
+    """MLflow; needs the extra mlflow."""
 
     name: Literal["mlflow"]  # type: ignore[assignment]
     experiment: str
@@ -101,7 +101,7 @@ class MLflow(CSV):
 
     @model_validator(mode="after")
     def _is_installed(self) -> MLflow:
-        _need("mlflow", "mlflow-skinny")
+        _need("mlflow")
         return self
 
     def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
@@ -122,8 +122,10 @@ class MLflow(CSV):
 LoggerOptions = Annotated[CSV | TensorBoard | WandB | MLflow, Field(discriminator="name")]
 
 
-def _need(module: str, package: str) -> None:
-    if importlib.util.find_spec(module) is None:
+def _need(extra: str) -> None:
+    """Refuse a service whose package, of the same name as the extra that installs it, is not there."""
+    if importlib.util.find_spec(extra) is None:
         raise ValueError(
-            f"logger: {module} is not installed; .venv/bin/uv pip install --python .venv/bin/python {package}"
+            f"logger: {extra} is not installed; "
+            f".venv/bin/uv pip install --python .venv/bin/python -r pyproject.toml --extra {extra}"
         )

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from vgg_cifar.data.loader import Batch
 from vgg_cifar.reporting import duration
@@ -19,7 +19,7 @@ REFRESH_SECONDS = 0.5
 
 
 class ProgressReport(Checkpoint):
-    """Epoch, loss, accuracy, images per second and time left, for the whole run.
+    """A bar for each epoch, with loss, accuracy, images per second and the time left of the run; then a line.
 
     A `Checkpoint`, since Lightning calls those after the module has logged its epoch, other callbacks before.
 
@@ -39,27 +39,25 @@ class ProgressReport(Checkpoint):
         self._first_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw an empty bar."""
+        """Begin to measure."""
         self._started = time.perf_counter()
         self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw an empty bar."""
+        self._images, self._since = 0.0, time.perf_counter()
         if self.bar and trainer.is_global_zero:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[numbers]}"),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                TextColumn("{task.percentage:>3.0f}%  {task.fields[numbers]}"),
                 console=self.console,
                 auto_refresh=False,
                 expand=True,
+                transient=True,
             )
             self._progress.start()
-            total = int(trainer.estimated_stepping_batches)
-            self._progress.add_task("epoch", total=total, completed=trainer.global_step, numbers="")
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to measure."""
-        self._images, self._since = 0.0, time.perf_counter()
+            self._progress.add_task(_epoch(trainer), total=trainer.num_training_batches, numbers="")
 
     def on_train_batch_end(
         self,
@@ -76,48 +74,51 @@ class ProgressReport(Checkpoint):
             return
         self._drawn = now
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches / max(batch.share, 1e-9)
-        numbers = f"loss {loss:.3f}  {self._images / (now - self._since):,.0f} images/s{_accuracy(pl_module)}"
-        self._progress.update(
-            self._progress.task_ids[0],
-            completed=trainer.global_step,
-            description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
-            numbers=numbers,
-        )
+        rate = self._images / (now - self._since)
+        numbers = f"loss {loss:.3f}  {rate:,.0f} images/s{_accuracy(pl_module)}  {self._left(trainer)}"
+        self._progress.update(self._progress.task_ids[0], completed=batch_idx + 1, numbers=numbers)
         self._progress.refresh()
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what takes the time now."""
+        if self._progress is not None:
+            task = self._progress.task_ids[0]
+            self._progress.update(task, completed=trainer.num_training_batches, numbers="evaluating ...")
+            self._progress.refresh()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sum the epoch up in a line."""
+        """Put a line in the place of the bar."""
+        self._stop()
         if not trainer.is_global_zero:
             return
         results: dict[str, float] = pl_module.results  # type: ignore[assignment]
-        done = trainer.global_step - self._first_step
-        left = (
-            (time.perf_counter() - self._started)
-            / max(done, 1)
-            * (int(trainer.estimated_stepping_batches) - trainer.global_step)
-        )
         log.info(
-            "epoch %d/%s  train loss %.3f top1 %.1f%%%s  %s left",
-            trainer.current_epoch + 1,
-            trainer.max_epochs,
+            "%s  train loss %.3f top1 %.1f%%%s  %s",
+            _epoch(trainer),
             results["train/loss"],
             100 * results["train/top1"],
             _accuracy(pl_module),
-            duration(left),
+            self._left(trainer),
         )
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bar away."""
-        self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Take the bar away."""
         self._stop()
 
+    def _left(self, trainer: Trainer) -> str:
+        """The time left of the run, at the pace of this process so far, evaluations included."""
+        done = max(1, trainer.global_step - self._first_step)
+        steps = int(trainer.estimated_stepping_batches) - trainer.global_step
+        return f"{duration((time.perf_counter() - self._started) / done * steps)} left"
+
     def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _epoch(trainer: Trainer) -> str:
+    return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
 
 
 def _accuracy(pl_module: LightningModule) -> str:
