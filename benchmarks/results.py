@@ -1,4 +1,4 @@
-"""From finished runs to docs/results.md and its picture.
+"""From finished runs to the tables of README.md and docs/results.md, and their picture.
 
     python benchmarks/results.py [run=FOLDER] [note=TEXT]
 
@@ -22,7 +22,7 @@ from vgg_cifar.data.options import PROJECT
 from vgg_cifar.runs.folder import RunFolder
 
 RECORDS = PROJECT / "docs" / "records"
-PAGE = PROJECT / "docs" / "results.md"
+PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
 
 
@@ -32,7 +32,8 @@ def main() -> None:
         made = records.record(RunFolder.existing(given["run"], "run"), str(given["note"]))
         (RECORDS / f"{made['name']}.json").write_text(json.dumps(made, indent=1) + "\n")
     found = records.read(RECORDS)
-    PAGE.write_text(records.fill_in(PAGE.read_text(), found))
+    for page in PAGES:
+        page.write_text(records.fill_in(page.read_text(), found))
     draw(found)
     print(records.table(found))
 

@@ -26,7 +26,7 @@ from vgg_cifar.runs.manifest import git_state, now
 COMMANDS = {
     "--help": 0,
     "--cfg job": 0,
-    "--cfg job experiment=baseline optimizer=adamw": 0,
+    "--cfg job experiment=baseline optimizer.lr=0.2": 0,
     "optimizer.lr=fast": 2,
     "+trainer.max_epoch=3": 2,
     "optimizer=sdg": 2,

@@ -51,9 +51,10 @@ def test_the_page_says_what_the_records_say_and_keeps_the_rest(committed: RunFol
     assert records.fill_in(page, [made]) == page
 
 
-def test_a_page_without_a_marker_is_refused() -> None:
-    with pytest.raises(UserError, match="sources"):
-        records.fill_in("<!-- table -->\n\n<!-- end of table -->\n", [])
+@pytest.mark.parametrize("page", ["nothing\n", "<!-- table -->\nold\n", "<!-- sources -->\nold\n"])
+def test_a_page_without_markers_or_with_half_of_one_is_refused(page: str) -> None:
+    with pytest.raises(UserError, match="the page lacks the line <!-- "):
+        records.fill_in(page, [])
 
 
 def test_only_a_finished_run_of_committed_code_makes_a_record(committed: RunFolder) -> None:
@@ -67,8 +68,9 @@ def test_only_a_finished_run_of_committed_code_makes_a_record(committed: RunFold
         records.record(committed)
 
 
-def test_the_page_of_results_is_made_of_the_records_beside_it() -> None:
-    page = (PROJECT / "docs" / "results.md").read_text()
+@pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
+def test_the_pages_say_what_the_records_say(path: str) -> None:
+    page = (PROJECT / path).read_text()
     found = records.read(PROJECT / "docs" / "records")
     assert found
     assert records.fill_in(page, found) == page

@@ -131,7 +131,7 @@ def test_a_failure_is_recorded_with_its_reason(
     assert folder.read_manifest()["exit_status"] == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_an_interrupted_run_that_goes_on(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -140,6 +140,8 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(
             if trainer.current_epoch == 1 and batch_idx == 2:  # type: ignore[attr-defined]
                 os.kill(os.getpid(), number)
 
+    if number is signal.SIGHUP:
+        signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
     original = training._Run._callbacks
     monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Killer(), *original(*args)])
     folder = train(code=75)

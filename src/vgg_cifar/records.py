@@ -101,16 +101,21 @@ def sources(records: list[Record]) -> str:
 
 
 def fill_in(text: str, records: list[Record]) -> str:
-    """A page with everything between its markers made anew of the records.
+    """A page with what stands between its markers, `<!-- table -->` and `<!-- sources -->`, made anew of the records.
 
     Raises:
-        UserError: if a marker is missing.
+        UserError: if it has no marker, or one that nothing closes.
     """
+    filled = 0
     for name, content in {"table": table(records), "sources": sources(records)}.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
-        if not found or not closed:
-            raise UserError(f"the page lacks the line {begin.strip()} or {end.strip()}")
-        text = before + begin + content + end + after
+        if found and not closed:
+            raise UserError(f"the page lacks the line {end.strip()}")
+        if found:
+            text = before + begin + content + end + after
+            filled += 1
+    if not filled:
+        raise UserError("the page lacks the line <!-- table -->")
     return text

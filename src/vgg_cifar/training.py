@@ -298,13 +298,15 @@ def _take_signals() -> None:
         raise Interrupted(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, interrupt)  # the terminal was closed
     # Ctrl-C reaches every process of a terminal: rank 0 ends the others.
     signal.signal(signal.SIGINT, interrupt if rank() == 0 else signal.SIG_IGN)
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     _take_signals()
     try:
         yield
