@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from vgg_cifar import records
+from vgg_cifar import results
 from vgg_cifar.command_line import guard, key_values
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.runs.folder import RunFolder
@@ -29,13 +29,13 @@ PICTURE = PROJECT / "docs" / "images" / "results.svg"
 def main() -> None:
     given = key_values(sys.argv[1:], {"run": None, "note": ""})
     if given["run"] is not None:
-        made = records.record(RunFolder.existing(given["run"], "run"), str(given["note"]))
+        made = results.record(RunFolder.existing(given["run"], "run"), str(given["note"]))
         (RECORDS / f"{made['name']}.json").write_text(json.dumps(made, indent=1) + "\n")
-    found = records.read(RECORDS)
+    found = results.read(RECORDS)
     for page in PAGES:
-        page.write_text(records.fill_in(page.read_text(), found))
+        page.write_text(results.fill_in(page.read_text(), found))
     draw(found)
-    print(records.table(found))
+    print(results.table(found))
 
 
 def draw(found: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from vgg_cifar.command_line import guard, key_values, quiet
+from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
 from vgg_cifar.errors import UserError
 
 
@@ -14,6 +14,7 @@ def main() -> int:
     if given["checkpoint"] not in (None, "best", "last"):
         raise UserError(f"checkpoint: should be best or last, is {given['checkpoint']}")
     quiet()
+    register_resolvers()
     from vgg_cifar.evaluation import evaluate
     from vgg_cifar.reporting import comparison
     from vgg_cifar.runs.folder import RunFolder

@@ -70,6 +70,34 @@ def test_the_traceback_of_a_mistake_is_shown_if_asked_for(
     assert said[-1] == "error: optimizer.lr: should be a valid number or 'auto', is 'fast'"
 
 
+def test_shipped_choices_are_checked_without_the_heavy_libraries() -> None:
+    script = """
+import sys
+from vgg_cifar.command_line import prepare, register_resolvers
+from vgg_cifar.errors import UserError
+register_resolvers()
+for typed in (["--help"], ["--cfg", "job", "experiment=original"], ["optimizer.lr=fast"], ["data=synthetic"]):
+    try:
+        prepare(typed)
+    except UserError:
+        pass
+print("imported:", *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.rpartition("imported:")[2].split())
+    assert "vgg_cifar.optimizer" in imported
+    assert not imported & {
+        "torch",
+        "torchvision",
+        "lightning",
+        "torchmetrics",
+        "numpy",
+        "tensorboard",
+        "wandb",
+        "mlflow",
+    }
+
+
 def test_missing_images_are_one_line_with_exit_code_2_and_leave_no_folder(
     command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

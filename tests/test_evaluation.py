@@ -58,3 +58,11 @@ def test_a_mistake_is_one_line_with_exit_code_2(
 ) -> None:
     done = command("evaluate.py", *arguments)
     assert (done.returncode, done.stderr.strip()) == (2, line)
+
+
+def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    older = folder.read_config()
+    del older["profile"], older["logger"]["name"]
+    folder.write_config(older)
+    assert evaluate(folder)["test/loss"] == folder.read_result()["test/loss"]

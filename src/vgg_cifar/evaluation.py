@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config, check
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder
@@ -35,7 +36,10 @@ def evaluate(
     which = which or folder.read_result().get("tested_checkpoint", "last")
     if not folder.checkpoint(which).is_file():
         raise UserError(f"checkpoint: {folder.path} has no checkpoints/{which}.ckpt")
-    config = _for_one_device(check(folder.read_config(), allow), folder, data_root)
+    # Options that came after the run was made are as by default; what it told to whom does not matter any more.
+    defaults = compose_and_check(["logger=csv"]).raw
+    stored = {**defaults, **folder.read_config(), "logger": defaults["logger"]}
+    config = _for_one_device(check(stored, allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
     checkpoint = load_checkpoint(folder, which)

@@ -79,6 +79,7 @@ def _hyperparameters(config: Config) -> dict[str, str | float]:
         "epochs": config.trainer.max_epochs,
         "label smoothing": config.label_smoothing,
         "seed": config.seed,
+        "tags": " ".join(config.tags),
     }
     for group, field in (("weight_decay", "value"), ("dropout", "p")):
         if hasattr(getattr(config, group), field):

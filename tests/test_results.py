@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vgg_cifar import records
+from vgg_cifar import results
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder
@@ -23,17 +23,18 @@ def committed(train: Callable[..., RunFolder]) -> RunFolder:
 
 
 def test_a_record_holds_the_result_the_curves_and_what_made_them(committed: RunFolder) -> None:
-    made = records.record(committed, "on a train")
+    made = results.record(committed, "on a train")
     assert made["result"] == committed.read_result()
     assert [row["epoch"] for row in made["epochs"]] == [1, 2]
-    assert made["epochs"][-1]["test/top1"] == pytest.approx(made["result"]["test/top1"])
+    tested = made["epochs"][made["result"]["tested_epoch"] - 1]
+    assert tested["test/top1"] == pytest.approx(made["result"]["test/top1"])
     assert made["commits"] == ["0123456789abcdef"]
     assert json.loads(json.dumps(made)) == made
 
 
 def test_the_page_says_what_the_records_say_and_keeps_the_rest(committed: RunFolder) -> None:
-    made = records.record(committed, "on a train")
-    page = records.fill_in(PAGE, [made])
+    made = results.record(committed, "on a train")
+    page = results.fill_in(PAGE, [made])
     result = made["result"]
     row = next(line for line in page.splitlines() if line.startswith("| `train`"))
     for cell in (f"**{result['test/top1']:.2%}**", f"{result['test/top5']:.2%}", "| 2 |", "| 3 x |"):
@@ -48,29 +49,29 @@ def test_the_page_says_what_the_records_say_and_keeps_the_rest(committed: RunFol
     ):
         assert words in page
     assert "old" not in page
-    assert records.fill_in(page, [made]) == page
+    assert results.fill_in(page, [made]) == page
 
 
 @pytest.mark.parametrize("page", ["nothing\n", "<!-- table -->\nold\n", "<!-- sources -->\nold\n"])
 def test_a_page_without_markers_or_with_half_of_one_is_refused(page: str) -> None:
     with pytest.raises(UserError, match="the page lacks the line <!-- "):
-        records.fill_in(page, [])
+        results.fill_in(page, [])
 
 
 def test_only_a_finished_run_of_committed_code_makes_a_record(committed: RunFolder) -> None:
     manifest = committed.read_manifest()
     committed.write_manifest(manifest | {"git": {"commit": "0123", "dirty": True}})
     with pytest.raises(UserError, match="no commit holds"):
-        records.record(committed)
+        results.record(committed)
     committed.write_manifest(manifest)
     committed.write_result(committed.read_result() | {"status": "failed"})
     with pytest.raises(UserError, match="is failed"):
-        records.record(committed)
+        results.record(committed)
 
 
 @pytest.mark.parametrize("path", ["README.md", "docs/results.md"])
 def test_the_pages_say_what_the_records_say(path: str) -> None:
     page = (PROJECT / path).read_text()
-    found = records.read(PROJECT / "docs" / "records")
+    found = results.read(PROJECT / "docs" / "records")
     assert found
-    assert records.fill_in(page, found) == page
+    assert results.fill_in(page, found) == page

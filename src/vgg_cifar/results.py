@@ -10,11 +10,10 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.reporting import duration
 from vgg_cifar.runs.folder import RunFolder
 
-Record = dict[str, Any]
 OF_AN_EPOCH = ("train/loss", "train/top1", "val/loss", "val/top1", "test/loss", "test/top1", "images_per_second")
 
 
-def record(folder: RunFolder, note: str = "") -> Record:
+def record(folder: RunFolder, note: str = "") -> dict[str, Any]:
     """What a number in the documentation rests on: a run's result, how it was made, and its curves.
 
     Args:
@@ -56,13 +55,13 @@ def _epochs(folder: RunFolder) -> list[dict[str, float]]:
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def read(folder: Path) -> list[Record]:
+def read(folder: Path) -> list[dict[str, Any]]:
     """All records of runs in a folder, in the order of their files' names."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return [each for each in found if "epochs" in each]
 
 
-def table(records: list[Record]) -> str:
+def table(records: list[dict[str, Any]]) -> str:
     """A table in Markdown, a row per run."""
     head = ["run", "test top-1", "top-5", "superclass", "epochs", "trained", "images/s", "seed", "test set read"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
@@ -83,7 +82,7 @@ def table(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-def sources(records: list[Record]) -> str:
+def sources(records: list[dict[str, Any]]) -> str:
     """What made each row, in Markdown."""
     parts = []
     for each in records:
@@ -100,7 +99,7 @@ def sources(records: list[Record]) -> str:
     return "\n\n".join(parts)
 
 
-def fill_in(text: str, records: list[Record]) -> str:
+def fill_in(text: str, records: list[dict[str, Any]]) -> str:
     """A page with what stands between its markers, `<!-- table -->` and `<!-- sources -->`, made anew of the records.
 
     Raises:
@@ -108,13 +107,13 @@ def fill_in(text: str, records: list[Record]) -> str:
     """
     filled = 0
     for name, content in {"table": table(records), "sources": sources(records)}.items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if found and not closed:
-            raise UserError(f"the page lacks the line {end.strip()}")
+            raise UserError(f"the page lacks the line {end}")
         if found:
-            text = before + begin + content + end + after
+            text = f"{before}{begin}\n{content}\n{end}{after}"
             filled += 1
     if not filled:
         raise UserError("the page lacks the line <!-- table -->")
