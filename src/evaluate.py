@@ -20,9 +20,13 @@ def main() -> int:
     from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(given["run"], "run")
-    found = evaluate(folder, given["checkpoint"], given["data.root"], (given["allow"] or "").strip("[]").split(","))
+    found = evaluate(folder, given["checkpoint"], given["data.root"], _packages(given["allow"] or ""))
     comparison(found, folder.read_result())
     return 0
+
+
+def _packages(typed: str) -> list[str]:
+    return [each.strip() for each in typed.strip("[]").split(",") if each.strip()]
 
 
 if __name__ == "__main__":

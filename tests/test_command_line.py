@@ -70,6 +70,52 @@ def test_the_traceback_of_a_mistake_is_shown_if_asked_for(
     assert said[-1] == "error: optimizer.lr: should be a valid number or 'auto', is 'fast'"
 
 
+@pytest.mark.parametrize("line", ["data.root='a\nb\x1b[31m' data=synthetic", "name='a\nb'", f"tags={'[' * 2000}"])
+def test_no_answer_has_a_second_line_or_steers_the_terminal(
+    line: str, typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(line.split(" ")) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("\n")
+    assert said[:-1].isprintable()
+
+
+def test_no_answer_repeats_a_password(
+    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    for line in ("logger=mlflow logger.tracking_uri=https://me:hunter2@host", "data.root=[https://me:hunter2@host/=]"):
+        assert typed(line.split()) == 2
+        assert "hunter2" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("manifest.json", "{}"),
+        ("manifest.json", '{"overrides": 5}'),
+        ("manifest.json", '{"overrides": [], "tuned": []}'),
+        ("manifest.json", '{"overrides": ["a\\nb="]}'),
+        ("manifest.json", "[" * 100_000),
+        ("config.yaml", "data: 5"),
+        ("config.yaml", "data: {root: {}}"),
+        ("config.yaml", "[" * 3000),
+        ("config.yaml", "a: &a {b: *a}"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_damaged_run_does_not_go_on(
+    file: str, content: str, train: Callable[..., RunFolder], typed: Callable[[list[str]], int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = train("trainer.max_epochs=1")
+    (folder.path / file).write_text(content)
+    capsys.readouterr()
+    assert typed([f"resume={folder.path}", "trainer.max_epochs=2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
 def test_shipped_choices_are_checked_without_the_heavy_libraries() -> None:
     script = """
 import sys
@@ -157,10 +203,10 @@ def test_a_run_goes_on_with_the_options_it_began_with(
 ) -> None:
     folder = train("optimizer=adam", "trainer.max_epochs=1")
     overrides = prepare([f"resume={folder.path}", "trainer.max_epochs=3"])
-    _, config, run_dir, _ = compose_and_check(overrides)
-    assert run_dir == folder.path
+    composed = compose_and_check(overrides)
+    assert composed.run_dir == folder.path
     expected = configure("optimizer=adam", "trainer.max_epochs=3", f"resume={folder.path}")
-    assert config == expected
+    assert composed.config == expected
 
 
 def test_a_run_does_not_go_on_as_another_run(train: Callable[..., RunFolder]) -> None:

@@ -79,32 +79,36 @@ GLOBAL = "# @package _global_\n"
             "optimizer: {_target_: torch.optim.NAdam}",
             "optimizer._target_: optimizer=sgd has no such option, only custom",
         ),
-        (
-            "hydra: {callbacks: {mine: {_target_: os.system}}}",
-            "hydra.callbacks: is changed in a file; Hydra's own settings stay as they are shipped",
-        ),
-        (
-            "hydra: {job_logging: {handlers: {file: {'()': os.system}}}}",
-            "hydra.job_logging: is changed in a file; Hydra's own settings stay as they are shipped",
-        ),
-        (
-            "hydra: {hydra_logging: {handlers: {console: {'()': os.system}}}}",
-            "hydra.hydra_logging: is changed in a file; Hydra's own settings stay as they are shipped",
-        ),
-        (
-            "hydra: {launcher: {_target_: os.system}}",
-            "hydra.launcher: is changed in a file; Hydra's own settings stay as they are shipped",
-        ),
-        (
-            "hydra: {job: {env_set: {LD_PRELOAD: evil.so}}}",
-            "hydra.job.env_set: is changed in a file; Hydra's own settings stay as they are shipped",
-        ),
     ],
 )
 def test_a_mistake_or_a_right_taken_in_a_file_is_refused(tmp_path: Path, text: str, line: str) -> None:
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("{callbacks: {mine: {_target_: os.system}}}", "callbacks.mine._target_"),
+        ("{job_logging: {handlers: {file: {'()': os.system}}}}", "job_logging.handlers.file.()"),
+        ("{hydra_logging: {handlers: {console: {'()': os.system}}}}", "hydra_logging.handlers.console.()"),
+        ("{launcher: {_target_: os.system}}", "launcher._target_"),
+        ("{sweeper: {params: {seed: '1,2'}}}", "sweeper.params.seed"),
+        ("{job: {env_set: {LD_PRELOAD: evil.so}}}", "job.env_set.LD_PRELOAD"),
+        ("{mode: MULTIRUN}", "mode"),
+        ("{run: {dir: /elsewhere}}", "run.dir"),
+        ("{output_subdir: ../elsewhere}", "output_subdir"),
+        (
+            "{callbacks: '${oc.decode:${oc.select:hydra.help.header}}', help: {header: '{x: {_target_: os.system}}'}}",
+            "callbacks",
+        ),
+    ],
+)
+def test_hydras_own_settings_cannot_be_changed_in_a_file(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}hydra: {text}"))
+    assert str(caught.value) == f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped"
 
 
 @pytest.mark.parametrize(

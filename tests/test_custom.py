@@ -9,7 +9,7 @@ import torch
 
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
-from vgg_cifar.config import Config, check
+from vgg_cifar.config import Config
 from vgg_cifar.custom import ALLOWED, check_arguments, find_class
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation import evaluate
@@ -150,18 +150,33 @@ def test_a_run_with_classes_of_the_users_own_is_trained_and_found_again(
 
 def test_a_folder_gives_no_right_to_import(package: Path, train: Callable[..., RunFolder]) -> None:
     folder = train(*OWN, "allow=[mypackage]", "trainer.max_epochs=1")
-    stored = folder.read_config()
+    stored, manifest = folder.read_config(), folder.read_manifest()
     assert "allow" not in stored
-    folder.write_config(stored | {"allow": ["mypackage"]})
-    for attempt in (
-        lambda: evaluate(folder),
-        lambda: prepare([f"resume={folder.path}", "trainer.max_epochs=2"]),
-        lambda: check(stored),
+    began = [override for override in manifest["overrides"] if not override.startswith("allow")]
+    allowing = package.parent / "conf" / "allow"
+    allowing.mkdir(parents=True)
+    (allowing / "mine.yaml").write_text("# @package _global_\nallow: [mypackage]\n")
+    searching = f"hydra.searchpath=[file://{allowing.parent}]"
+    for config, changes in (
+        (stored | {"allow": ["mypackage"]}, {}),
+        (stored, {"overrides": [*began, "allow=[mypackage]"]}),
+        (stored, {"overrides": [*began, "++allow=[mypackage]"]}),
+        (stored, {"overrides": [*began, searching, "+allow@_global_=mine"]}),
+        (stored, {"tuned": {"allow": "[mypackage]"}, "overrides": began}),
+        (stored, {"tuned": {"optimizer.lr": "1 allow=[mypackage]"}, "overrides": began}),
     ):
+        folder.write_config(config)
+        folder.write_manifest(manifest | changes)
+        del sys.modules["mypackage"]
+        (package / "imported").unlink()
         with pytest.raises(UserError):
-            attempt()
-    folder.write_config(stored)
-    assert prepare([f"resume={folder.path}", "trainer.max_epochs=2", "allow=[mypackage]"])
+            prepare([f"resume={folder.path}", "trainer.max_epochs=2"])
+        with pytest.raises(UserError):
+            evaluate(folder)
+        assert not (package / "imported").exists()
+        folder.write_config(stored)
+        folder.write_manifest(manifest)
+        assert prepare([f"resume={folder.path}", "trainer.max_epochs=2", "allow=[mypackage]"])
 
 
 def test_a_model_whose_output_is_no_logit_per_class_is_refused(package: Path, tiny: list[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation import evaluate
@@ -66,3 +67,26 @@ def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[...,
     del older["profile"], older["logger"]["name"]
     folder.write_config(older)
     assert evaluate(folder)["test/loss"] == folder.read_result()["test/loss"]
+
+
+@pytest.mark.parametrize("content", [[1], {}, {"state_dict": 3, "epoch": 1}, {"state_dict": {}, "epoch": 1}], ids=str)
+def test_a_checkpoint_that_does_not_fit_is_refused(content: object, train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    torch.save(content, folder.checkpoint("best"))
+    with pytest.raises(UserError, match=r"best\.ckpt"):
+        evaluate(folder)
+
+
+@pytest.mark.parametrize("changes", [{"hardware": None}, {"resumed": 5}, {"resumed": [1]}], ids=str)
+def test_a_damaged_manifest_is_refused(changes: dict[str, object], train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    folder.write_manifest(folder.read_manifest() | changes)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        evaluate(folder)
+
+
+def test_a_result_names_no_file_outside_the_folder(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    folder.write_result(folder.read_result() | {"tested_checkpoint": "../../elsewhere"})
+    with pytest.raises(UserError, match="should be best or last"):
+        evaluate(folder)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vgg_cifar.composition import compose_and_check, parse
+from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra
 from vgg_cifar.config import Config
-from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError
+from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, redacted
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.usage import help_text
+
+MOST_JOBS = 10_000
+TUNED = ("optimizer.lr", "data.batch_size")
+"""Options whose `auto` a run replaces by what it finds."""
 
 
 def guard(command: Callable[[], Any]) -> None:
@@ -27,6 +33,8 @@ def guard(command: Callable[[], Any]) -> None:
         code = command()
     except UserError as error:
         code = complain(error)
+    except RecursionError:
+        code = complain(UserError("an option or a file is nested too deeply, or holds itself"))
     except (Interrupted, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     sys.exit(code)
@@ -35,8 +43,9 @@ def guard(command: Callable[[], Any]) -> None:
 def complain(error: UserError) -> int:
     """Tell a mistake in one line, after the traceback if HYDRA_FULL_ERROR=1 asks for it; the exit code to end with."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        traceback.print_exception(error)
-    print(f"error: {error}", file=sys.stderr)
+        print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in redacted(str(error)))
+    print(f"error: {line}", file=sys.stderr)
     return USER_MISTAKE
 
 
@@ -74,36 +83,44 @@ def prepare(argv: list[str]) -> list[str] | None:
         UserError: for any mistake.
     """
     asked = _parsed(argv)
-    overrides: list[str] = asked.overrides
-    if asked.config_dir:
-        overrides = [*overrides, f"hydra.searchpath=[{_quoted('file://' + str(Path(asked.config_dir).absolute()))}]"]
+    overrides = _with_config_dir(asked.overrides, asked.config_dir)
     if asked.help:
         print(help_text(overrides), end="")
         return None
-    if asked.hydra_help or asked.shell_completion:
+    if asked.shell_completion:
         return argv
     if asked.multirun:
-        for job in _jobs(overrides):
-            _fits_a_sweep(compose_and_check(job).config)
+        for number, job in enumerate(_jobs(overrides)):
+            composed = compose_and_check(job)
+            if not number:
+                refuse_changes_of_hydra(composed)
+                if "$" not in (sweep_dir := str(composed.hydra["sweep.dir"])):
+                    _can_hold_runs(Path(sweep_dir), "hydra.sweep.dir")
+            _fits_a_sweep(composed.config)
         return ["--multirun", *overrides]
-    raw, config, run_dir, tree = compose_and_check(overrides)
+    composed = compose_and_check(overrides)
     if asked.cfg:
         from omegaconf import OmegaConf
 
-        print(OmegaConf.to_yaml(tree, resolve=asked.resolve), end="")
+        print(OmegaConf.to_yaml(composed.tree, resolve=asked.resolve), end="")
         return None
-    if config.resume is not None:
-        folder = _run_to_resume(config.resume, run_dir, raw)
-        if folder is not None:
-            overrides = _continued(folder, overrides)
-            changed = placement.differences(folder.read_config(), compose_and_check(overrides).raw)
-            if changed:
-                raise UserError(
-                    f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
-                    "leave them as they were, or start a new run without resume="
-                )
-    elif placement.rank() == 0 and RunFolder(run_dir).config.exists():
-        raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
+    refuse_changes_of_hydra(composed)
+    resume, run_dir = composed.config.resume, composed.run_dir
+    folder = _run_to_resume(resume, run_dir, composed.raw) if resume is not None else None
+    if folder is not None:
+        overrides = _continued(folder, overrides)
+        composed = compose_and_check(overrides)
+        refuse_changes_of_hydra(composed)
+        changed = placement.differences(folder.read_config(), composed.raw)
+        if changed:
+            raise UserError(
+                f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
+                "leave them as they were, or start a new run without resume="
+            )
+    else:
+        _can_hold_runs(run_dir, "hydra.run.dir")
+        if resume is None and placement.rank() == 0 and RunFolder(run_dir).config.exists():
+            raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
     return overrides
 
 
@@ -118,24 +135,59 @@ def _parsed(argv: list[str]) -> Namespace:
 
     parser.error = refuse  # type: ignore[method-assign]
     asked = parser.parse_intermixed_args(argv)
-    for flag in ("config_path", "config_name", "experimental_rerun", "info", "package"):
+    for flag in ("config_path", "config_name", "experimental_rerun", "info", "package", "hydra_help"):
         if getattr(asked, flag):
             name = f"--{flag.replace('_', '-')}"
             raise UserError(f"{name}: is not taken here; an own folder of choices goes with --config-dir")
     if asked.cfg not in (None, "job"):
         raise UserError("--cfg: only job is shown, this project's own part of the configuration")
-    if asked.run and asked.multirun:
-        raise UserError("--run and --multirun exclude each other")
+    if asked.resolve and not asked.cfg:
+        raise UserError("--resolve: goes with --cfg job")
+    if asked.multirun and (asked.run or asked.cfg):
+        raise UserError("--multirun: goes neither with --run nor with --cfg")
+    if asked.shell_completion and not re.match(r"(install|uninstall|query)=\w+$", " ".join(asked.overrides)):
+        raise UserError("--shell-completion: goes with install=bash, zsh or fish")
     return asked
+
+
+def _with_config_dir(overrides: list[str], config_dir: str | None) -> list[str]:
+    """The overrides with `--config-dir` as Hydra's search path, which Hydra's own flag would replace."""
+    if config_dir is None:
+        return overrides
+    path = Path(config_dir).expanduser().absolute()
+    if not config_dir or not path.is_dir():
+        raise UserError(f"--config-dir: there is no folder {config_dir}")
+    if any(override.startswith("hydra.searchpath") for override in overrides):
+        raise UserError("--config-dir: give all folders in hydra.searchpath=[...], or one here")
+    return [*overrides, f"hydra.searchpath=[{_quoted(f'file://{path}')}]"]
+
+
+def _can_hold_runs(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be made or written to."""
+    folder = folder.expanduser().absolute()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to")
 
 
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     """The override lists of a sweep, one per job, as Hydra's basic sweeper makes them."""
+    from hydra.errors import HydraException
+
     choices = []
     for override in parse(overrides):
-        key = override.get_key_element()
-        values = list(override.sweep_string_iterator()) if override.is_sweep_override() else None
-        choices.append([f"{key}={value}" for value in values] if values else [str(override.input_line)])
+        key, values = override.get_key_element(), [str(override.input_line)]
+        if override.is_sweep_override():
+            try:
+                values = [f"{key}={value}" for value in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
+            except (HydraException, ValueError) as error:
+                raise UserError(
+                    f"{override.input_line}: cannot be swept; write the values out: {key}=...,..."
+                ) from error
+        choices.append(values)
+    jobs = math.prod(len(values) for values in choices)
+    if not 0 < jobs <= MOST_JOBS:
+        raise UserError(f"--multirun: these values make {'no' if not jobs else 'over ' + str(MOST_JOBS)} jobs")
     return (list(job) for job in product(*choices))
 
 
@@ -162,20 +214,31 @@ def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder
 def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
     """The overrides a run began with, replaced and extended by those typed now, and set to run in its folder.
 
-    What the run allowed is not allowed again: a folder gives no such right. What it found for `auto` stays.
+    What the run found for `auto` stays. What it allowed, and what it told Hydra, is not taken from a folder.
+
+    Raises:
+        UserError: if the folder does not say how the run began.
     """
-    config, manifest = folder.read_config(), folder.read_manifest()
-    began = [str(override) for override in manifest.get("overrides", [])]
-    began = [override for override in began if _key(override) != "allow"]
-    tuned = {key: f"{key}={value}" for key, value in manifest.get("tuned", {}).items()}
-    typed = [override for override in overrides if override not in {f"{key}=auto" for key in tuned}]
-    if config["data"].get("root"):
-        began.append(f"data.root={_quoted(config['data']['root'])}")
+    manifest, config = folder.read_manifest(), folder.read_config()
+    began, tuned, data = manifest.get("overrides"), manifest.get("tuned", {}), config.get("data")
+    if not isinstance(began, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
+        raise UserError(f"resume: {folder.path} is damaged: it does not say how its run began")
+    found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in TUNED and type(value) in (int, float)}
+    kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
+    if isinstance(data.get("root"), str):
+        kept.append(f"data.root={_quoted(data['root'])}")
+    typed = [override for override in overrides if override not in {f"{key}=auto" for key in found}]
     ours = [f"resume={_quoted(str(folder.path))}", f"hydra.run.dir={_quoted(str(folder.path))}"]
     merged: dict[str, str] = {}
-    for override in (*began, *tuned.values(), *typed, *ours):
+    for override in (*kept, *typed, *ours):
         merged[_key(override)] = override
     return list(merged.values())
+
+
+def _grants(override: str) -> bool:
+    """Whether an override says anything of what a folder may not say."""
+    (parsed,) = parse([override])
+    return parsed.package is not None or re.match(r"(allow|hydra)\b", parsed.key_or_group) is not None
 
 
 def _key(override: str) -> str:

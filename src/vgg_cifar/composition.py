@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,8 +21,14 @@ if TYPE_CHECKING:
 
 CONF = PROJECT / "conf"
 
-HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "job.name", "output_subdir", "searchpath", "verbose")
+HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
 """What a command line may say under `hydra.`; everything else there could run code or write where it should not."""
+OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
+"""What Lightning adds when it starts the other ranks of a run."""
+PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
+"""What Hydra itself notes of each command."""
+SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI or WANDB_API_KEY"
+WITH_PASSWORD = re.compile(r"//[^/\s]*@")
 
 
 class Composed(NamedTuple):
@@ -36,6 +41,8 @@ class Composed(NamedTuple):
     """The folder in which Hydra would run it."""
     tree: DictConfig
     """As Hydra shows it: interpolations as they were written."""
+    hydra: dict[str, Any]
+    """Hydra's own settings by dotted key, interpolations as they were written."""
 
 
 def compose_and_check(overrides: list[str]) -> Composed:
@@ -44,8 +51,19 @@ def compose_and_check(overrides: list[str]) -> Composed:
     Raises:
         UserError: for any mistake.
     """
+    tree, hydra, run_dir = compose_only(overrides)
+    raw, config = checked(tree, overrides)
+    return Composed(raw, config, run_dir, tree, hydra)
+
+
+def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path]:
+    """The tree, Hydra's settings and the run's folder, as in `Composed`; nothing is checked but the overrides' form.
+
+    Raises:
+        UserError: if they cannot be composed.
+    """
     from hydra import compose, initialize_config_dir
-    from omegaconf import open_dict
+    from omegaconf import OmegaConf, open_dict
 
     typed = parse(overrides)
     _refuse_hydra_options(typed)
@@ -53,14 +71,27 @@ def compose_and_check(overrides: list[str]) -> Composed:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             composed = compose("train", overrides, return_hydra_config=True)
         run_dir = Path(str(composed.hydra.run.dir)).expanduser().absolute()
-        settings = composed.hydra
+        settings = OmegaConf.to_container(composed.hydra, resolve=False)
         with open_dict(composed):
             del composed["hydra"]
     except Exception as error:  # whatever a file or an override made Hydra, OmegaConf or YAML stumble over
         raise UserError(_plainly(error, typed)) from error
-    _refuse_code_in_files(settings)
-    raw, config = checked(composed, overrides)
-    return Composed(raw, config, run_dir, composed)
+    assert isinstance(settings, dict)
+    return composed, flat({str(key): value for key, value in settings.items()}), run_dir
+
+
+def refuse_changes_of_hydra(composed: Composed) -> None:
+    """Hydra's settings can name any class, folder or mode: what differs from the shipped ones has to have been typed.
+
+    Raises:
+        UserError: if a file changed one.
+    """
+    typed = {override.key_or_group.removeprefix("hydra.") for override in parse(composed.hydra["overrides.hydra"])}
+    shipped = _defaults().hydra
+    for key in sorted(composed.hydra.keys() | shipped.keys()):
+        may_differ = key.startswith(PER_COMMAND) or key in typed
+        if not may_differ and composed.hydra.get(key) != shipped.get(key):
+            raise UserError(f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped")
 
 
 def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any], Config]:
@@ -96,12 +127,15 @@ def parse(overrides: list[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for override in overrides:
+        if WITH_PASSWORD.search(override):
+            key = override.partition("=")[0]
+            raise UserError(f"{key}: holds an address with a name or password, which files would keep; {SECRETS}")
         try:
             parsed += parser.parse_overrides([override])
-        except HydraException as error:
+        except (HydraException, RecursionError) as error:
             if "=" not in override and not override.startswith("~"):
                 raise UserError(f"{override}: expected group=choice or key=value") from error
-            reason = str(error).partition("\n")[0]
+            reason = re.sub(r"^\w+Exception: ", "", str(error).partition("\n")[0])
             raise UserError(
                 f"{override}: cannot be read ({reason}); put quotes around special signs: \"key='value'\""
             ) from error
@@ -128,7 +162,7 @@ def _allowed(packages: Any, typed: list[Override]) -> list[str]:
     """The packages a user allows, if it was the user who said so."""
     if not packages:
         return []
-    said = [override for override in typed if override.key_or_group == "allow" and not override.is_delete()]
+    said = [each for each in typed if each.key_or_group == "allow" and not each.is_delete() and each.package is None]
     if not said or "$" in str(said[-1].input_line):
         raise UserError(f"allow: {packages} stands in a file; only the command line may allow packages: allow=[...]")
     if not isinstance(packages, list) or not all(isinstance(each, str) and each.isidentifier() for each in packages):
@@ -139,34 +173,20 @@ def _allowed(packages: Any, typed: list[Override]) -> list[str]:
 def _refuse_hydra_options(typed: Iterable[Override]) -> None:
     for override in typed:
         key = override.key_or_group
-        if key == "hydra" or re.match(r"hydra[./]", key):
-            if key.removeprefix("hydra.") not in HYDRA_OPTIONS:
-                near = did_you_mean(key, [f"hydra.{option}" for option in HYDRA_OPTIONS])
-                raise UserError(f"{key}: only hydra.{', hydra.'.join(HYDRA_OPTIONS)} may be given{near}")
-            if key == "hydra.searchpath" and re.search(r"\w+://", str(override.input_line).replace("file://", "")):
-                raise UserError("hydra.searchpath: only folders may be given, as file:///folder")
-
-
-def _refuse_code_in_files(settings: DictConfig) -> None:
-    """Hydra's own settings can name any function: none may come from other files than Hydra's and this project's."""
-    from omegaconf import OmegaConf
-
-    basic = "hydra._internal.core_plugins.basic_"
-    shipped = {
-        "callbacks": {},
-        "job_logging": yaml.safe_load((CONF / "hydra/job_logging/run.yaml").read_text()),
-        "hydra_logging": yaml.safe_load(files("hydra.conf").joinpath("hydra/hydra_logging/default.yaml").read_text()),
-        "job.env_set": {},
-        "job.env_copy": [],
-        "job.chdir": False,
-        "launcher": {"_target_": f"{basic}launcher.BasicLauncher"},
-        "sweeper": {"_target_": f"{basic}sweeper.BasicSweeper", "max_batch_size": None, "params": None},
-    }
-    for key, value in shipped.items():
-        found = OmegaConf.select(settings, key)
-        plain = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-        if plain != value:
-            raise UserError(f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped")
+        if key != "hydra" and not re.match(r"hydra[./]", key):
+            continue
+        name, value = key.removeprefix("hydra."), override.get_value_element_as_str()
+        if name in OF_LAUNCHED_RANKS and re.fullmatch(OF_LAUNCHED_RANKS[name], value):
+            continue
+        if name not in HYDRA_OPTIONS or override.is_delete():
+            near = did_you_mean(key, [f"hydra.{option}" for option in HYDRA_OPTIONS])
+            raise UserError(f"{key}: only hydra.{', hydra.'.join(HYDRA_OPTIONS)} may be given{near}")
+        if name == "searchpath":
+            folders = override.value()
+            for folder in folders if isinstance(folders, list) else [folders]:
+                path = str(folder).removeprefix("file://")
+                if "://" in path or "$" in path or not Path(path).expanduser().is_dir():
+                    raise UserError(f"hydra.searchpath: there is no folder {path}")
 
 
 def _plainly(error: Exception, typed: Iterable[Override]) -> str:
@@ -216,12 +236,28 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
 
 
 @cache
+def _defaults() -> Composed:
+    return compose_and_check([])
+
+
 def default_options() -> dict[str, Any]:
     """Every option by its dotted key, as it is if nothing is said. While Hydra runs a job it cannot be asked first."""
-    return flat(compose_and_check([]).raw)
+    return flat(_defaults().raw)
 
 
 def differences_from_defaults(raw: dict[str, Any]) -> dict[str, Any]:
     """The options of a configuration that are not as they are by default, with their defaults (None where new)."""
     defaults = default_options()
     return {key: defaults.get(key) for key, value in flat(raw).items() if key not in defaults or defaults[key] != value}
+
+
+def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
+    """Check the configuration in a run's folder.
+
+    Options that came after the run was made are as by default, and so is the logger, which says nothing about the run.
+
+    Raises:
+        UserError: for any mistake.
+    """
+    defaults = _defaults().raw
+    return check({**defaults, **raw, "logger": defaults["logger"]}, allow)

@@ -31,7 +31,7 @@ class EarlyStoppingOptions(Options):
 class Config(Options):
     """Everything that makes a run what it is."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
     """Folder under `outputs/` in which the run's own folder lies; an experiment's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Decides initial weights, order of images, augmentation and dropout."""

@@ -1,5 +1,7 @@
 """How a command ends when it does not end well, and the exit codes that say so."""
 
+import re
+
 DONE = 0
 FAILED = 1
 USER_MISTAKE = 2
@@ -12,3 +14,8 @@ class UserError(Exception):
 
 class Interrupted(BaseException):
     """A signal asked the run to stop; it can be resumed. Not an Exception, so that nothing swallows it."""
+
+
+def redacted(text: str) -> str:
+    """The text without the name and password of any address in it."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vgg_cifar.composition import compose_and_check
-from vgg_cifar.config import Config, check
+from vgg_cifar.composition import stored_config
+from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder
 
@@ -34,22 +34,25 @@ def evaluate(
     from vgg_cifar.training import load_checkpoint, make_classifier, make_datamodule, make_trainer
 
     which = which or folder.read_result().get("tested_checkpoint", "last")
+    if which not in ("best", "last"):
+        raise UserError(f"checkpoint: should be best or last, is {which!r}")
     if not folder.checkpoint(which).is_file():
         raise UserError(f"checkpoint: {folder.path} has no checkpoints/{which}.ckpt")
-    # Options that came after the run was made are as by default; what it told to whom does not matter any more.
-    defaults = compose_and_check(["logger=csv"]).raw
-    stored = {**defaults, **folder.read_config(), "logger": defaults["logger"]}
-    config = _for_one_device(check(stored, allow), folder, data_root)
+    config = _for_one_device(stored_config(folder.read_config(), allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
     checkpoint = load_checkpoint(folder, which)
-    classifier.load_state_dict(checkpoint["state_dict"])
+    try:
+        classifier.load_state_dict(checkpoint["state_dict"])
+        epoch = int(checkpoint["epoch"]) + 1
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise UserError(f"{folder.checkpoint(which)} does not fit the run's config.yaml") from error
     trainer, chosen = make_trainer(config, [], [])
     with torch.random.fork_rng(devices=[]):
         trainer.test(classifier, datamodule, verbose=False)
     found = {
         "checkpoint": which,
-        "epoch": int(checkpoint["epoch"]) + 1,
+        "epoch": epoch,
         "accelerator": chosen["accelerator"],
         "precision": chosen["precision"],
         **classifier.results,
@@ -63,10 +66,13 @@ def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) ->
     from vgg_cifar import hardware
 
     manifest = folder.read_manifest()
-    used = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
+    try:
+        used = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
+        precision, ranks = used.get("precision", config.trainer.precision), int(used.get("ranks", 1))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder.manifest} is damaged: it does not say on what the run was trained") from error
     limit = config.trainer.limit_test_batches
     accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
-    precision = used.get("precision", config.trainer.precision)
     trainer = {
         "accelerator": accelerator,
         "devices": 1,
@@ -74,7 +80,7 @@ def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) ->
         "strategy": "auto",
         "sync_batchnorm": False,
         "precision": "32-true" if precision == "16-mixed" and accelerator == "cpu" else precision,
-        "limit_test_batches": limit * used.get("ranks", 1) if isinstance(limit, int) else limit,
+        "limit_test_batches": limit * ranks if isinstance(limit, int) else limit,
     }
     data = {"root": data_root} if data_root else {}
     return config.model_copy(

@@ -10,7 +10,6 @@ import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -92,10 +91,10 @@ class MLflow(CSV):
     @field_validator("tracking_uri")
     @classmethod
     def _holds_no_secret(cls, uri: str | None) -> str | None:
-        if uri is not None and (urlsplit(uri).password or urlsplit(uri).username):
+        if uri is not None and ("@" in uri or "?" in uri):
             raise ValueError(
-                "a name or password in an address would be written to files; set the whole address in the environment "
-                "as MLFLOW_TRACKING_URI, and logger.tracking_uri=null"
+                "an address with a name, password or token in it would be kept in files; give it in the environment, "
+                "as MLFLOW_TRACKING_URI, with logger.tracking_uri=null"
             )
         return uri
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from vgg_cifar.custom import Custom
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import Count, Options, Positive
+from vgg_cifar.options import Count, Options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +35,7 @@ class VGGOptions(Options):
     """Side of the average pooling before the fully connected layers; 7 is torchvision's, for ImageNet."""
     init: Literal["kaiming", "default"]
     """Initial weights of convolutions: He's as in torchvision's VGG, or those torch gives each layer."""
-    width: Positive
+    width: Annotated[float, Field(gt=0, le=16)]
     """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
     weights: str | None
     """File with a state dict to start from, torchvision's vgg16_bn or a checkpoint of a run; null: from `init`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Groups = list[dict[str, Any]]
 LearningRate = Positive | Literal["auto"]
-"""Peak learning rate; auto looks for one before the run, see `tuning.find_lr`."""
+"""Peak learning rate; auto looks for one before the run, see `tuning`."""
 
 
 class SGD(Options):

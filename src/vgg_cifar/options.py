@@ -14,13 +14,20 @@ from pydantic_core import ErrorDetails
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Options(BaseModel):
     """Base of all option classes; a field's docstring gives its meaning and unit."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        serialize_by_alias=True,
+        hide_input_in_errors=True,
+    )
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ class TrainerOptions(Options):
 
     max_epochs: Count
     """Passes over the training images."""
-    max_steps: Annotated[int, Field(ge=-1)]
+    max_steps: Count | Literal[-1]
     """Optimizer steps after which to stop, whatever the epoch; -1: no such limit."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     """Where to compute; auto takes a GPU if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from vgg_cifar import draws, hardware, layer_table, reporting
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError, redacted
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.runs.folder import RunFolder
@@ -148,7 +149,7 @@ class _Run:
         dashboard = Dashboard(self.folder, after_step=step) if config.logger.tensorboard else None
         loggers: list[Logger] = [MetricsFile(self.folder, after_step=step), *([dashboard] if dashboard else [])]
         if self.first:
-            loggers += config.logger.build(self.folder.path, config.model_dump())
+            loggers += self._services()
         profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile else None
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
         if self.first:
@@ -169,8 +170,8 @@ class _Run:
         except Interrupted:
             return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
         except Exception as error:
-            log.exception("The run failed.")
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.error("The run failed.\n%s", redacted(traceback.format_exc()))
+            reason = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
             return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
         finally:
             if profiler is not None:
@@ -182,6 +183,14 @@ class _Run:
         if not self.resumed or self.result.get("status") != "finished":
             return False
         return bool(self.config.trainer.max_epochs <= self.folder.read_config()["trainer"]["max_epochs"])
+
+    def _services(self) -> list[Logger]:
+        logger = self.config.logger
+        try:
+            return logger.build(self.folder.path, self.config.model_dump())
+        except Exception as error:
+            reason = redacted(" ".join(str(error).split()))[:200]
+            raise UserError(f"logger: {logger.name} cannot be told about the run: {reason}") from error
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
@@ -280,6 +289,8 @@ def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} is refused: it is damaged, or holds more than plain data") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
     return content
 
 

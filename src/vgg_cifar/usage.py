@@ -10,11 +10,19 @@ from itertools import pairwise
 from textwrap import wrap
 from typing import Any
 
-from vgg_cifar.composition import compose_and_check, default_choices, group_choices, groups, parse
+from vgg_cifar.composition import compose_only, default_choices, group_choices, groups, parse
 from vgg_cifar.config import Config
-from vgg_cifar.options import Options, chosen, flat, spelled
+from vgg_cifar.errors import UserError
+from vgg_cifar.options import Options, chosen, did_you_mean, flat, spelled
 
 WIDTH = 110
+FLAGS = (
+    "--help optimizer=adam  the options of that choice with their meanings; --help optimizer: of the default",
+    "--cfg job              the configuration as it would run",
+    "-m                     every combination of values given with commas: -m optimizer=sgd,adam seed=0,1",
+    "--config-dir FOLDER    choices of your own: FOLDER/optimizer/mine.yaml is optimizer=mine",
+    "hydra.run.dir=FOLDER   where to run",
+)
 WITHOUT_OPTIONS = {
     "experiment": "a named set of choices",
     "debug": "a short run that shows whether all is well",
@@ -22,23 +30,31 @@ WITHOUT_OPTIONS = {
 """Groups that set the options of others."""
 
 
-def help_text(overrides: list[str]) -> str:
-    """The groups with a line each and the options outside of them; or, of the groups typed, all options.
+def help_text(words: list[str]) -> str:
+    """The groups with a line each and the options outside of them; or all options that the words name.
 
     Args:
-        overrides: as for a run, or just names of groups.
+        words: overrides as for a run, or just names of groups or options.
 
     Raises:
-        UserError: if the overrides are wrong.
+        UserError: if a word cannot be read, or names nothing.
     """
-    settings = [word for word in overrides if word not in groups()]
-    raw = compose_and_check(settings).raw
-    typed = {override.key_or_group.partition(".")[0] for override in parse(settings)} | {*overrides}
-    named = [group for group in groups() if group in typed - WITHOUT_OPTIONS.keys()]
+    from omegaconf import OmegaConf
+
+    settings = [word for word in words if "=" in word or word.startswith("~")]
+    tree, _, _ = compose_only(settings)
+    raw = OmegaConf.to_container(tree, resolve=False)
+    assert isinstance(raw, dict)
+    value = flat({str(key): each for key, each in raw.items()})
     meaning = dict(_meanings(Config, raw))
-    value = flat(raw)
-    if named:
-        keys = [key for key in meaning if key.partition(".")[0] in named]
+    named = [word for word in words if word not in settings]
+    named += [override.key_or_group.partition(".")[0] for override in parse(settings)]
+    keys = [key for key in meaning if any(key == name or key.startswith(f"{name}.") for name in named)]
+    known = {*groups(), *meaning, *(key.partition(".")[0] for key in meaning)}
+    unknown = [name for name in named if name not in known]
+    if unknown:
+        raise UserError(f"--help: there is no {unknown[0]}{did_you_mean(unknown[0], [*groups(), *meaning])}")
+    if keys:
         lines = [line for key in keys for line in _entry(key, f"{meaning[key]} [{spelled(value.get(key))}]")]
         return "\n".join(lines) + "\n"
     lines = ["python src/train.py [group=choice ...] [key=value ...]", "", "groups (* is the default)"]
@@ -51,15 +67,7 @@ def help_text(overrides: list[str]) -> str:
         if key.partition(".")[0] not in groups():
             lines += _entry(key, f"{text} [{spelled(value.get(key))}]")
     lines += _entry("allow", "Packages beside torch, torchvision and timm whose classes `_target_` may name. [[]]")
-    lines += [
-        "",
-        "--help optimizer=adam  the options of that choice, with their meanings; --help optimizer: of the default",
-        "--cfg job              the configuration as it would run",
-        "-m                     every combination of values given with commas: -m optimizer=sgd,adam seed=0,1",
-        "--config-dir FOLDER    choices of your own: FOLDER/optimizer/mine.yaml is optimizer=mine",
-        "hydra.run.dir=FOLDER   where to run",
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *FLAGS]) + "\n"
 
 
 def about(group: str) -> str:

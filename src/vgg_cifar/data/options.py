@@ -20,7 +20,7 @@ DEFAULT_ROOT = PROJECT / "data"
 class _Data(Options):
     batch_size: Count | Literal["auto"]
     """Images per optimizer step, over all devices and accumulated batches together; auto looks for the smallest
-    power of two that trains about as fast as any, see `tuning.find_batch_size`."""
+    power of two that trains about as fast as any, see `tuning`."""
     eval_batch_size: Count
     """Images per batch when evaluating. A batch is never shared between devices, so metrics do not depend on them."""
     val_fraction: Fraction

@@ -26,7 +26,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser().absolute()
+        try:
+            self.path = Path(path).expanduser().absolute()
+        except RuntimeError as error:
+            raise UserError(f"{path}: there is no such user") from error
         self._lock: IO[str] | None = None
 
     @property

@@ -66,7 +66,7 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
     for folder in folders:
         try:
             same = not differences(folder.read_config(), config)
-        except UserError:
+        except (UserError, RecursionError):
             continue  # a damaged neighbour is nobody's to go on with
         if same and (rank() != 0 or not folder.in_use()):  # another rank may find rank 0 in it already
             return folder
