@@ -44,7 +44,7 @@ def main() -> int:
     if arguments is None:
         return DONE
     sys.argv[1:] = arguments
-    default_options()
+    default_options()  # remembered: while Hydra runs a job they cannot be composed
     train()
     return max(codes, default=DONE)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from vgg_cifar.command_line import guard, key_values, prepare
-from vgg_cifar.composition import compose_and_check, group_choices, groups
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs import placement
@@ -42,10 +42,6 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str
         return ended.value.code
 
     return run
-
-
-def test_the_table_of_wrong_command_lines_is_as_long_as_promised() -> None:
-    assert len(WRONG) >= 40
 
 
 @pytest.mark.parametrize("line", WRONG)
@@ -226,13 +222,34 @@ def test_resume_auto_starts_afresh_where_there_is_nothing(tmp_path: Path) -> Non
     assert prepare(typed) == typed
 
 
+def test_resume_auto_finds_a_run_that_found_a_number_for_auto(
+    train: Callable[..., RunFolder], tiny: list[str], tmp_path: Path
+) -> None:
+    folder = train("trainer.max_epochs=1", to="runs/one")
+    auto = [*tiny, "optimizer.lr=auto", "resume=auto", "trainer.max_epochs=5", f"hydra.run.dir={tmp_path}/runs/new"]
+    assert prepare(auto) == auto
+    folder.write_manifest(folder.read_manifest() | {"tuned": {"optimizer.lr": 0.1}})
+    found = prepare(auto)
+    assert found is not None
+    composed = compose_and_check(found)
+    assert (composed.run_dir, composed.config.optimizer.lr) == (folder.path, 0.1)
+
+
+def test_a_job_of_a_sweep_cannot_change_hydra_either(tmp_path: Path) -> None:
+    for name, text in (("good", "seed: 1"), ("evil", "hydra: {job: {env_set: {LD_PRELOAD: evil.so}}}")):
+        (tmp_path / "experiment").mkdir(exist_ok=True)
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(UserError, match=r"hydra\.job\.env_set\.LD_PRELOAD: is changed in a file"):
+        prepare(["--config-dir", str(tmp_path), "-m", "experiment=good,evil"])
+
+
 def test_resume_auto_finds_the_run_of_the_same_configuration(
     train: Callable[..., RunFolder], tiny: list[str], tmp_path: Path
 ) -> None:
     train("trainer.max_epochs=1", "optimizer=adam", to="runs/other")
     folder = train("trainer.max_epochs=1", to="runs/same")
     found = prepare([*tiny, "resume=auto", "trainer.max_epochs=5", f"hydra.run.dir={tmp_path}/runs/new"])
-    assert compose_and_check(found)[2] == folder.path
+    assert compose_and_check(found).run_dir == folder.path
 
 
 def test_key_value_arguments_are_read_and_checked() -> None:
@@ -250,25 +267,3 @@ def test_the_composition_is_shown_as_it_would_run(
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown == compose_and_check(["optimizer=adam"]).raw | {"allow": []}
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_has_a_line_for_every_group_and_names_every_choice(
-    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert typed(["--help"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    for group in groups():
-        assert f" {group} " in shown
-        for choice in group_choices(group):
-            assert choice in shown
-
-
-@pytest.mark.parametrize("word", ["optimizer=adam", "optimizer.lr=0.1", "optimizer"])
-def test_help_tells_the_options_of_a_group_with_their_meanings(
-    word: str, typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert typed(["--help", word]) == 0
-    shown = capsys.readouterr().out
-    assert shown.splitlines()[0].startswith("  optimizer.lr  ")
-    assert "Peak learning rate" in shown
-    assert ("optimizer.betas" in shown) == (word == "optimizer=adam")

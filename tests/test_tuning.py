@@ -36,12 +36,16 @@ def rates(**of: float) -> Callable[[int], float]:
     ids=["no longer faster", "no more memory", "slower", "no more images", "hardly any images"],
 )
 def test_the_batch_is_doubled_while_it_pays_and_fits(rate: Callable[[int], float], images: int, size: int) -> None:
-    assert find_batch_size(rate, images) == size
+    assert find_batch_size(rate, 1, images) == size
 
 
 def test_where_not_even_the_smallest_batch_fits_the_reason_is_memory() -> None:
-    with pytest.raises(torch.OutOfMemoryError):
-        find_batch_size(rates(), 10_000)
+    with pytest.raises(UserError, match="not even 16 images fit into memory"):
+        find_batch_size(rates(), 1, 10_000)
+
+
+def test_no_batch_is_smaller_than_its_parts() -> None:
+    assert find_batch_size(rates(b64=100), 50, 10_000) == 64
 
 
 def test_the_rate_is_a_tenth_of_the_highest_at_which_the_loss_was_lowest() -> None:
@@ -51,10 +55,11 @@ def test_the_rate_is_a_tenth_of_the_highest_at_which_the_loss_was_lowest() -> No
     assert test.suggestion() == pytest.approx(test.rates[35] / 10, rel=0.05)
 
 
-def test_where_no_rate_lowers_the_loss_none_is_suggested() -> None:
+@pytest.mark.parametrize("losses", [[4.6 + 0.01 * (step % 3) for step in range(30)], []], ids=["flat", "none finite"])
+def test_where_no_rate_lowers_the_loss_none_is_suggested(losses: list[float]) -> None:
     test = RangeTest()
     test.rates = [10.0 ** (step / 10 - 4) for step in range(30)]
-    test.losses = [4.6 + 0.01 * (step % 3) for step in range(30)]
+    test.losses = losses
     with pytest.raises(UserError, match=r"optimizer\.lr: auto found no rate"):
         test.suggestion()
 

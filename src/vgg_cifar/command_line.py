@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra
-from vgg_cifar.config import Config
+from vgg_cifar.config import FOUND, Config
 from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, redacted
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import placement
@@ -23,8 +23,6 @@ from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
-TUNED = ("optimizer.lr", "data.batch_size")
-"""Options whose `auto` a run replaces by what it finds."""
 
 
 def guard(command: Callable[[], Any]) -> None:
@@ -76,7 +74,8 @@ def prepare(argv: list[str]) -> list[str] | None:
         argv: what was typed after the program's name.
 
     Returns:
-        The arguments to hand to Hydra: those typed, or for `resume=` those of the run that goes on, then those typed.
+        The arguments to hand to Hydra: the overrides typed, or for `resume=` those of the run that goes on, then those
+        typed; `--multirun` before them in a sweep, `--config-dir` among them as `hydra.searchpath`.
         None if all that was asked for has been shown.
 
     Raises:
@@ -92,10 +91,9 @@ def prepare(argv: list[str]) -> list[str] | None:
     if asked.multirun:
         for number, job in enumerate(_jobs(overrides)):
             composed = compose_and_check(job)
-            if not number:
-                refuse_changes_of_hydra(composed)
-                if "$" not in (sweep_dir := str(composed.hydra["sweep.dir"])):
-                    _can_hold_runs(Path(sweep_dir), "hydra.sweep.dir")
+            refuse_changes_of_hydra(composed)
+            if not number and "$" not in (sweep_dir := str(composed.hydra["sweep.dir"])):
+                _can_hold_runs(Path(sweep_dir), "hydra.sweep.dir")
             _fits_a_sweep(composed.config)
         return ["--multirun", *overrides]
     composed = compose_and_check(overrides)
@@ -223,7 +221,7 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
     began, tuned, data = manifest.get("overrides"), manifest.get("tuned", {}), config.get("data")
     if not isinstance(began, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run began")
-    found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in TUNED and type(value) in (int, float)}
+    found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in FOUND and type(value) in (int, float)}
     kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
     if isinstance(data.get("root"), str):
         kept.append(f"data.root={_quoted(data['root'])}")
@@ -236,7 +234,7 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
 
 
 def _grants(override: str) -> bool:
-    """Whether an override says anything of what a folder may not say."""
+    """Whether an override touches `allow`, Hydra's settings or a package: what a folder may not say."""
     (parsed,) = parse([override])
     return parsed.package is not None or re.match(r"(allow|hydra)\b", parsed.key_or_group) is not None
 

@@ -12,7 +12,7 @@ import yaml
 
 from vgg_cifar.config import Config, check
 from vgg_cifar.data.options import PROJECT
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
 from vgg_cifar.options import did_you_mean, flat, keys, no_such_option
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
 """What Hydra itself notes of each command."""
 SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI or WANDB_API_KEY"
-WITH_PASSWORD = re.compile(r"//[^/\s]*@")
 
 
 class Composed(NamedTuple):
@@ -127,7 +126,7 @@ def parse(overrides: list[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for override in overrides:
-        if WITH_PASSWORD.search(override):
+        if NAME_IN_ADDRESS.search(override):
             key = override.partition("=")[0]
             raise UserError(f"{key}: holds an address with a name or password, which files would keep; {SECRETS}")
         try:
@@ -254,7 +253,8 @@ def differences_from_defaults(raw: dict[str, Any]) -> dict[str, Any]:
 def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
     """Check the configuration in a run's folder.
 
-    Options that came after the run was made are as by default, and so is the logger, which says nothing about the run.
+    Groups, and options outside of groups, that came after the run was made are as by default; so is the logger, which
+    says nothing about the run.
 
     Raises:
         UserError: for any mistake.

@@ -20,6 +20,9 @@ from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.trainer import TrainerOptions
 from vgg_cifar.weight_decay import WeightDecayOptions
 
+FOUND = ("optimizer.lr", "data.batch_size")
+"""Options whose `auto` a run replaces by a number that it finds, see `tuning`."""
+
 
 class EarlyStoppingOptions(Options):
     """When to stop before the last epoch."""
@@ -73,8 +76,8 @@ class Config(Options):
                 "early_stopping.patience: needs held-out images; set data.val_fraction=0.1 or "
                 "early_stopping.patience=null"
             )
-        for key, value in (("optimizer.lr", self.optimizer.lr), ("data.batch_size", self.data.batch_size)):
-            if value == "auto" and self.trainer.devices != 1:
+        for key, value in zip(FOUND, (self.optimizer.lr, self.data.batch_size), strict=True):
+            if value == "auto" and (self.trainer.devices, self.trainer.num_nodes) != (1, 1):
                 raise ValueError(f"{key}: auto is looked for on one device; set trainer.devices=1, or give a number")
         return self
 

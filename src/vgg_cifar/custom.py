@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
+from vgg_cifar.errors import first_line
 from vgg_cifar.options import Options, did_you_mean
 
 ALLOWED = ("torch", "torchvision", "timm", "vgg_cifar")
@@ -65,8 +66,7 @@ class Custom(Options):
         try:
             return self._class(*handed, **{**more, **self.arguments()})
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"{self.group}: {self.target} refuses its arguments: {reason}") from error
+            raise ValueError(f"{self.group}: {self.target} refuses its arguments: {first_line(error)}") from error
 
 
 def find_class(target: str, base: str, allowed: Iterable[str], key: str) -> type[Any]:
@@ -107,7 +107,7 @@ def find_class(target: str, base: str, allowed: Iterable[str], key: str) -> type
         if found is None:
             near = did_you_mean(part, [name for name in dir(inside) if not name.startswith("_")])
             raise ValueError(f"{key}: {inside.__name__} has no {part}{near}")
-    required = _class(base)
+    required = _imported(base)
     if not isinstance(found, type):
         kind = "a module" if isinstance(found, ModuleType) else "not a class"
         raise ValueError(f"{key}: {target} is {kind}; a class that derives from {base} is needed")
@@ -176,6 +176,6 @@ def _module(name: str, key: str) -> ModuleType | None:
         raise ValueError(f"{key}: {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _class(name: str) -> type[Any]:
+def _imported(name: str) -> type[Any]:
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]

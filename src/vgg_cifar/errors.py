@@ -16,6 +16,15 @@ class Interrupted(BaseException):
     """A signal asked the run to stop; it can be resumed. Not an Exception, so that nothing swallows it."""
 
 
+NAME_IN_ADDRESS = re.compile(r"//[^/\s]*@")
+"""The name, and perhaps the password, in an address: `//name:password@`."""
+
+
 def redacted(text: str) -> str:
     """The text without the name and password of any address in it."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    return NAME_IN_ADDRESS.sub("//***@", text)
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, in a line; the error's class where it says nothing."""
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -43,7 +43,7 @@ def layers(network: nn.Module, side: int = 32) -> list[Layer]:
             if isinstance(module, nn.Conv2d):
                 macs = output[0].numel() * module.weight[0].numel()
             elif isinstance(module, nn.Linear):
-                macs = output[0].numel() * inputs[0][0].numel()
+                macs = output[0].numel() * inputs[0].shape[-1]
             parameters = sum(p.numel() for p in module.parameters())
             found.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameters, macs))
 

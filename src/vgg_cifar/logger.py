@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 
-class CSV(Options):
-    """`metrics.csv` alone."""
-
-    name: Literal["csv"]
+class _Logger(Options):
     tensorboard: bool
-    """Whether to write TensorBoard's event files."""
+    """Whether to write TensorBoard's event files into the run's folder."""
     images: Annotated[int, Field(ge=0, le=256)]
     """Augmented training images shown at the start of a run, on TensorBoard; 0 shows none."""
 
@@ -37,17 +34,29 @@ class CSV(Options):
         """
         return []
 
+    def finish(self) -> None:
+        """Say that the run is over: another may begin in this process."""
 
-class TensorBoard(CSV):
+
+class CSV(_Logger):
+    """`metrics.csv` alone."""
+
+    name: Literal["csv"]
+    tensorboard: Literal[False]
+    images: Literal[0]
+
+
+class TensorBoard(_Logger):
     """TensorBoard's event files in the run's folder."""
 
-    name: Literal["tensorboard"]  # type: ignore[assignment]
+    name: Literal["tensorboard"]
+    tensorboard: Literal[True]
 
 
-class WandB(CSV):
+class WandB(_Logger):
     """Weights & Biases; needs the extra wandb."""
 
-    name: Literal["wandb"]  # type: ignore[assignment]
+    name: Literal["wandb"]
     project: str
     """The project under which the run is shown."""
     entity: str | None
@@ -64,7 +73,6 @@ class WandB(CSV):
         """Lightning's logger, keeping its files in the run's folder."""
         from lightning.pytorch.loggers import WandbLogger
 
-        folder.mkdir(parents=True, exist_ok=True)
         logger = WandbLogger(
             name=folder.name,
             save_dir=folder,
@@ -72,17 +80,23 @@ class WandB(CSV):
             entity=self.entity,
             offline=self.mode == "offline",
             tags=[run["name"], *run["tags"]],
-            id=folder.name,
+            id=f"{folder.parent.name}-{folder.name}",  # in a sweep the folder's own name is a number
             resume="allow",
         )
         logger.log_hyperparams(run)
         return [logger]
 
+    def finish(self) -> None:
+        """Say that the run is over: wandb would take the next one of this process for the same."""
+        import wandb
 
-class MLflow(CSV):
+        wandb.finish()
+
+
+class MLflow(_Logger):
     """MLflow; needs the extra mlflow."""
 
-    name: Literal["mlflow"]  # type: ignore[assignment]
+    name: Literal["mlflow"]
     experiment: str
     """The experiment under which the run is shown."""
     tracking_uri: str | None

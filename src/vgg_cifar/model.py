@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vgg_cifar.custom import Custom
 from vgg_cifar.dropout import DropoutOptions
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, first_line
 from vgg_cifar.options import Count, Options
 
 if TYPE_CHECKING:
@@ -88,12 +88,13 @@ class CustomModel(Custom):
         counts = {name: classes for name in self.filled if self.takes(name)}
         try:
             network: nn.Module = self.make(**counts)
-            with torch.no_grad():
-                logits = network.eval()(torch.zeros(2, 3, 32, 32))
         except ValueError as error:
             raise UserError(str(error)) from error
+        try:
+            with torch.no_grad():
+                logits = network.eval()(torch.zeros(2, 3, 32, 32))
         except Exception as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"model: {self.target} does not take images of shape [n, 3, 32, 32]: {reason}") from error
         if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
             shape = list(getattr(logits, "shape", [])) or type(logits).__name__

@@ -45,20 +45,20 @@ class TrainingProfiler(Profiler):
             self._recorder = profile()
             self._recorder.start()
             self._began = self._now()
-        self._since = self._now()
+        if self._recorder is not None:
+            self._since = self._now()
 
     def stop(self, action_name: str) -> None:
         """Add up; after the last batch write the trace and say where the time went."""
         part = _part(action_name)
-        if part is None:
-            return
-        if self._recorder is not None:
-            self.seconds[part] += self._now() - self._since
         if part == STEP:
             self._passed += 1
-            self._ended = self._now()
-            if self._passed == WARMUP_BATCHES + self.batches:
-                self.close()
+        if part is None or self._recorder is None:
+            return
+        self._ended = self._now()
+        self.seconds[part] += self._ended - self._since
+        if self._passed == WARMUP_BATCHES + self.batches:
+            self.close()
 
     def close(self) -> None:
         """Write what was recorded, if anything was; a recorder left open would crash the process as it ends."""
@@ -79,10 +79,11 @@ class TrainingProfiler(Profiler):
         )  # fmt: skip
 
     def describe(self) -> None:
-        """Write what was recorded by the end, and say so if that is nothing."""
+        """Write what was recorded by the end of training, and say so if that is nothing."""
         self.close()
-        if self._passed <= WARMUP_BATCHES:
+        if 0 < self._passed <= WARMUP_BATCHES:
             log.info("profile: only %d batches ran, none were recorded", self._passed)
+            self._passed = 0
 
     def _now(self) -> float:
         synchronise(self._lightning_module.device)  # type: ignore[attr-defined]

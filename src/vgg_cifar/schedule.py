@@ -121,8 +121,8 @@ class CustomSchedule(Custom):
     def _can_be_made(self) -> CustomSchedule:
         import torch
 
-        if self.takes("metrics") or issubclass(self._class, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            raise ValueError("schedule._target_: a schedule that waits for a metric has no shape to compare; not taken")
+        if issubclass(self._class, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise ValueError("schedule._target_: ReduceLROnPlateau waits for a metric, which is not handed to it")
         self.make(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1))
         return self
 

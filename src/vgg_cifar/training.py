@@ -23,7 +23,7 @@ from vgg_cifar import draws, hardware, layer_table, reporting
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError, redacted
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError, first_line, redacted
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.runs.folder import RunFolder
@@ -134,9 +134,9 @@ class _Run:
             return DONE
         datamodule = make_datamodule(config)
         if not self.resumed:
-            config, self.tuned = tune(config, len(datamodule.train), _fit_a_little)
+            config = self._with_numbers_for_auto(datamodule)
             if self.tuned:
-                self.config, datamodule = config, make_datamodule(config)
+                datamodule = make_datamodule(config)
         classifier = make_classifier(config, datamodule)
         if config.compile:
             classifier.network.compile()
@@ -150,12 +150,10 @@ class _Run:
         loggers: list[Logger] = [MetricsFile(self.folder, after_step=step), *([dashboard] if dashboard else [])]
         if self.first:
             loggers += self._services()
-        profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile else None
+        profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile and self.first else None
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
         if self.first:
-            if not self.resumed:
-                reporting.configuration(config.model_dump(), self.changed)
-                self.console.print(layer_table.table(classifier.network, f"{config.model.name} on {config.data.name}"))
+            self._show(classifier)
             self._write_down_what_begins(datamodule, chosen)
             if dashboard is not None:
                 dashboard.describe(config, datamodule)
@@ -171,7 +169,7 @@ class _Run:
             return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
         except Exception as error:
             log.error("The run failed.\n%s", redacted(traceback.format_exc()))
-            reason = redacted(f"{type(error).__name__}: {error}".splitlines()[0])
+            reason = f"{type(error).__name__}: {first_line(error)}"
             return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
         finally:
             if profiler is not None:
@@ -184,13 +182,28 @@ class _Run:
             return False
         return bool(self.config.trainer.max_epochs <= self.folder.read_config()["trainer"]["max_epochs"])
 
+    def _show(self, classifier: Classifier) -> None:
+        """The configuration and the layers, unless they were shown when the run began."""
+        if self.resumed:
+            return
+        reporting.configuration(self.config.model_dump(), self.changed)
+        if self.config.model.name != "custom":  # which may not be traceable
+            title = f"{self.config.model.name} on {self.config.data.name}"
+            self.console.print(layer_table.table(classifier.network, title))
+
+    def _with_numbers_for_auto(self, datamodule: DataModule) -> Config:
+        try:
+            self.config, self.tuned = tune(self.config, len(datamodule.train), _fit_a_little)
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            raise UserError(f"auto: looking for a number failed, give one: {first_line(error)}") from error
+        return self.config
+
     def _services(self) -> list[Logger]:
         logger = self.config.logger
         try:
             return logger.build(self.folder.path, self.config.model_dump())
         except Exception as error:
-            reason = redacted(" ".join(str(error).split()))[:200]
-            raise UserError(f"logger: {logger.name} cannot be told about the run: {reason}") from error
+            raise UserError(f"logger: {logger.name} cannot be told about the run: {first_line(error)}") from error
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
@@ -249,8 +262,6 @@ class _Run:
     def _end(
         self, record: Record, trainer: Trainer, classifier: Classifier, status: str, code: int, **more: Any
     ) -> int:
-        for logger in trainer.loggers:
-            logger.finalize(status)
         if not self.first:
             if status == "failed":  # Lightning ends rank 0 at once, before it could say why
                 self.folder.write_result(self.folder.read_result() | {"status": status, "rank": rank(), **more})
@@ -259,6 +270,9 @@ class _Run:
             trainer.strategy.launcher.kill(signal.SIGKILL)
         record.write(trainer, classifier, status=status, **more)
         self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
+        for logger in trainer.loggers:
+            logger.finalize("success" if status == "finished" else "failed")  # the words that services know
+        self.config.logger.finish()
         if status == "interrupted":
             log.info("Interrupted; go on with: .venv/bin/python src/train.py resume=%s", self.folder.path)
         elif status == "finished":

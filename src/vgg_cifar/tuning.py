@@ -59,9 +59,9 @@ def tune(config: Config, images: int, fit: Fit) -> tuple[Config, dict[str, Any]]
             )
             clock = _Clock()
             fit(trial, [clock])
-            return size / clock.seconds
+            return clock.images / clock.seconds
 
-        size = find_batch_size(rate, images)
+        size = find_batch_size(rate, config.trainer.accumulate_grad_batches, images)
         found["data.batch_size"] = size
         config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": size})})
         log.info("data.batch_size=%d", size)
@@ -87,25 +87,26 @@ def tune(config: Config, images: int, fit: Fit) -> tuple[Config, dict[str, Any]]
     return config, found
 
 
-def find_batch_size(rate: Callable[[int], float], images: int) -> int:
+def find_batch_size(rate: Callable[[int], float], least: int, most: int) -> int:
     """The smallest power of two whose training is about as fast as any that fits into memory.
 
     Args:
         rate: images per second at a batch size; raises `torch.OutOfMemoryError` where it does not fit.
-        images: no batch is larger.
+        least: no batch is smaller.
+        most: no batch is larger, but the first that is tried.
 
     Raises:
-        torch.OutOfMemoryError: if not even the smallest fits.
+        UserError: if not even the first fits.
     """
-    best, best_rate = BATCH_SIZES[0], 0.0
-    for size in BATCH_SIZES:
-        if size > max(images, BATCH_SIZES[0]):
+    best, best_rate = 0, 0.0
+    for size in (size for size in BATCH_SIZES if size >= least):
+        if best and size > most:
             break
         try:
             found = rate(size)
-        except torch.OutOfMemoryError:
-            if not best_rate:
-                raise
+        except torch.OutOfMemoryError as error:
+            if not best:
+                raise UserError(f"data.batch_size: not even {size} images fit into memory; give a number") from error
             break
         log.info("  %5d: %.0f images/s", size, found)
         if found < best_rate * WORTHWHILE:
@@ -118,6 +119,7 @@ class RangeTest(Callback):
     """Raises the learning rate evenly on a log scale until the loss explodes (Smith, 2017).
 
     Attributes:
+        rates: the rate of each step.
         losses: the smoothed loss at each step, until it was four times its lowest.
     """
 
@@ -139,8 +141,8 @@ class RangeTest(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Note the loss, smoothed over about five steps."""
-        if trainer.global_step <= len(self.losses):
-            return  # a part of a step that is not whole yet
+        if trainer.global_step <= len(self.losses) or not batch.count:
+            return  # a part of a step that is not whole yet, or one without images
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches / max(batch.share, 1e-9)
         self._mean = 0.8 * self._mean + 0.2 * loss
         smoothed = self._mean / (1 - 0.8 ** (len(self.losses) + 1))
@@ -157,7 +159,7 @@ class RangeTest(Callback):
         """
         start = sum(self.losses[:FIRST]) / max(1, len(self.losses[:FIRST]))
         drop = start - min(self.losses, default=start)
-        if drop < LEAST_DROP * start:
+        if drop <= LEAST_DROP * start:
             raise UserError(
                 f"optimizer.lr: auto found no rate at which the loss falls within {RATE_STEPS} steps; give one"
             )
@@ -166,23 +168,30 @@ class RangeTest(Callback):
 
 
 class _Clock(Callback):
-    """Times a few steps after a few others."""
+    """Times a few steps after a few others.
+
+    Attributes:
+        images: of the timed steps.
+        seconds: that they took.
+    """
 
     warmup = 3
     steps = 4
 
     def __init__(self) -> None:
+        self.images = 0.0
         self.seconds = math.inf
-        """Per step."""
-        self._since = 0.0
+        self._since: float | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Start after the first steps, stop after the last."""
-        if trainer.global_step == self.warmup:
+        if self._since is not None:
+            self.images += batch.total / batch.parts
+        if self._since is None and trainer.global_step == self.warmup:
             synchronise(trainer.strategy.root_device)
             self._since = time.perf_counter()
-        elif trainer.global_step == self.warmup + self.steps and self._since:
+        elif self._since is not None and trainer.global_step == self.warmup + self.steps:
             synchronise(trainer.strategy.root_device)
-            self.seconds = (time.perf_counter() - self._since) / self.steps
+            self.seconds = time.perf_counter() - self._since

@@ -6,11 +6,11 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from textwrap import wrap
 from typing import Any
 
-from vgg_cifar.composition import compose_only, default_choices, group_choices, groups, parse
+from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups, parse
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, chosen, did_you_mean, flat, spelled
@@ -54,8 +54,15 @@ def help_text(words: list[str]) -> str:
     unknown = [name for name in named if name not in known]
     if unknown:
         raise UserError(f"--help: there is no {unknown[0]}{did_you_mean(unknown[0], [*groups(), *meaning])}")
-    if keys:
-        lines = [line for key in keys for line in _entry(key, f"{meaning[key]} [{spelled(value.get(key))}]")]
+    described = [group for group in named if group in WITHOUT_OPTIONS]
+    if keys or described:
+        lines = [
+            line
+            for group in described
+            for choice in group_choices(group)
+            for line in _entry(choice, _comment(group, choice))
+        ]
+        lines += [line for key in keys for line in _entry(key, f"{meaning[key]} [{spelled(value.get(key))}]")]
         return "\n".join(lines) + "\n"
     lines = ["python src/train.py [group=choice ...] [key=value ...]", "", "groups (* is the default)"]
     for group in groups():
@@ -77,6 +84,12 @@ def about(group: str) -> str:
     options = chosen(Config.model_fields[group].annotation)[0]
     module = importlib.import_module(options.__module__)
     return " ".join((module.__doc__ or "").partition("\n\n")[0].split()).partition(": ")[2].rstrip(".")
+
+
+def _comment(group: str, choice: str) -> str:
+    """What a choice's file says of itself at its top."""
+    lines = (CONF / group / f"{choice}.yaml").read_text().splitlines()
+    return " ".join(line[2:] for line in takewhile(lambda line: line.startswith("# "), lines) if "@package" not in line)
 
 
 def _meanings(annotation: Any, raw: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
     folders.sort(key=lambda folder: folder.checkpoint("last").stat().st_mtime, reverse=True)
     for folder in folders:
         try:
-            same = not differences(folder.read_config(), config)
+            same = not differences(folder.read_config(), config, folder.read_manifest().get("tuned", ()))
         except (UserError, RecursionError):
             continue  # a damaged neighbour is nobody's to go on with
         if same and (rank() != 0 or not folder.in_use()):  # another rank may find rank 0 in it already
@@ -73,12 +74,19 @@ def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
     return None
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What keeps a run with the configuration `new` from continuing one with `old`, as `key: old -> new`."""
+def differences(old: dict[str, Any], new: dict[str, Any], found: Collection[str] = ()) -> list[str]:
+    """What keeps a run with the configuration `new` from continuing one with `old`, as `key: old -> new`.
+
+    Args:
+        old: the options of a run.
+        new: those it should go on with.
+        found: options that were `auto` in the old run before it found a number.
+    """
     before, after = flat(old), flat(new)
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
+        and not (key in found and after.get(key) == "auto")
         and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
     ]

@@ -1,0 +1,52 @@
+"""What `--help` says: every group, every choice, every option with its meaning."""
+
+import pytest
+
+from vgg_cifar.composition import compose_and_check, group_choices, groups
+from vgg_cifar.errors import UserError
+from vgg_cifar.options import flat
+from vgg_cifar.usage import WITHOUT_OPTIONS, help_text
+
+
+def test_there_is_a_line_for_every_group_which_names_every_choice() -> None:
+    shown = " ".join(help_text([]).split())
+    for group in groups():
+        assert f" {group} " in shown
+        for choice in group_choices(group):
+            assert choice in shown
+
+
+@pytest.mark.parametrize("word", ["optimizer=adam", "optimizer.lr=0.3", "optimizer", "optimizer.lr"])
+def test_a_word_shows_its_options_with_their_meanings_and_values(word: str) -> None:
+    shown = help_text([word])
+    assert shown.startswith("  optimizer.lr  ")
+    assert "Peak learning rate" in shown
+    assert ("optimizer.betas" in shown) == (word == "optimizer=adam")
+    assert ("[0.3]" in shown) == (word == "optimizer.lr=0.3")
+
+
+def test_every_option_has_a_meaning() -> None:
+    known = [key for key in flat(compose_and_check([]).raw) if not key.endswith(".name")]
+    shown = [
+        line.split()[0]
+        for group in ("", *groups())
+        for line in help_text([group] if group else []).splitlines()
+        if line
+    ]
+    assert set(known) <= set(shown)
+
+
+@pytest.mark.parametrize("group", WITHOUT_OPTIONS)
+def test_the_choices_of_a_group_without_options_say_what_they_are(group: str) -> None:
+    for choice in group_choices(group):
+        assert f"  {choice} " in help_text([group])
+
+
+@pytest.mark.parametrize("word", ["optimizer=custom", "logger=wandb"])
+def test_help_does_not_need_what_a_run_would_need(word: str) -> None:
+    assert help_text([word])
+
+
+def test_a_word_that_names_nothing_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"--help: there is no optimizr; did you mean optimizer\?"):
+        help_text(["optimizr"])
