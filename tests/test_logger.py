@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from vgg_cifar.classifier import Classifier
 from vgg_cifar.composition import compose_and_check
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import Interrupted, UserError
 from vgg_cifar.runs.folder import RunFolder
 
 SERVICES = ("wandb", "mlflow")
@@ -49,6 +50,29 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(
             compose_and_check(["logger=mlflow", f"logger.tracking_uri={given}"])
         assert "hunter2" not in str(caught.value)
         assert "host" not in str(caught.value)
+
+
+@pytest.mark.parametrize("logger", SERVICES)
+def test_a_service_does_not_spoil_an_interruption_or_the_next_run(
+    logger: str, train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(logger)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    offline = ["logger.mode=offline"] if logger == "wandb" else []
+    told = [f"logger={logger}", "logger.tensorboard=false", *offline]
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted("SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "on_test_epoch_start", interrupted)
+        first = train(*told, to="first", code=75)
+    assert first.read_result()["status"] == "interrupted"
+    second = train(*told, to="second")
+    assert second.read_result()["status"] == "finished"
+    for folder in (first, second):
+        assert list(folder.path.glob("wandb/offline-run-*/*.wandb" if logger == "wandb" else "mlflow.db"))
 
 
 @pytest.mark.parametrize("logger", SERVICES)

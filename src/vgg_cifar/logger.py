@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 
+DATABASE = "/mlflow.db"
+"""Where in a run's folder MLflow's records are, unless an address says otherwise."""
+
+
 class _Logger(Options):
     tensorboard: bool
     """Whether to write TensorBoard's event files into the run's folder."""
@@ -121,7 +125,7 @@ class MLflow(_Logger):
         """Lightning's logger."""
         from lightning.pytorch.loggers import MLFlowLogger
 
-        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}{DATABASE}"
         logger = MLFlowLogger(
             experiment_name=self.experiment,
             run_name=folder.name,
@@ -130,6 +134,11 @@ class MLflow(_Logger):
         )
         logger.log_hyperparams({key: str(value) for key, value in flat(run).items()})
         return [logger]
+
+    def finish(self) -> None:
+        """Forget the run's own database: mlflow would put the next run of this process into it, by the environment."""
+        if os.environ.get("MLFLOW_TRACKING_URI", "").endswith(DATABASE):
+            del os.environ["MLFLOW_TRACKING_URI"]
 
 
 LoggerOptions = Annotated[CSV | TensorBoard | WandB | MLflow, Field(discriminator="name")]
