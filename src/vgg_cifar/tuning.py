@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from statistics import mean, pstdev
 from typing import Any
 
 import torch
@@ -23,10 +24,10 @@ Fit = Callable[[Config, list[Callback]], None]
 
 RATES = (1e-5, 10.0)
 RATE_STEPS = 100
-FIRST = 10
-"""Steps whose mean loss is the one to fall from."""
-LEAST_DROP = 0.02
-"""How much of it the loss must fall for a rate to have done something."""
+FLAT = slice(5, 20)
+"""Steps at rates too low to do anything, whose losses say what to fall from and how much they scatter."""
+SCATTERS = 4
+"""How many standard deviations of these the loss must fall for a rate to have done something."""
 BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 WORTHWHILE = 1.05
 """How much faster a doubled batch must be to be worth having."""
@@ -157,9 +158,10 @@ class RangeTest(Callback):
         Raises:
             UserError: if the loss fell at no rate.
         """
-        start = sum(self.losses[:FIRST]) / max(1, len(self.losses[:FIRST]))
-        drop = start - min(self.losses, default=start)
-        if drop <= LEAST_DROP * start:
+        flat = self.losses[FLAT]
+        start, scatter = (mean(flat), pstdev(flat)) if flat else (0.0, 0.0)
+        drop = start - min(self.losses, default=0.0)
+        if not flat or drop <= SCATTERS * scatter:
             raise UserError(
                 f"optimizer.lr: auto found no rate at which the loss falls within {RATE_STEPS} steps; give one"
             )
