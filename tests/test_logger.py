@@ -52,16 +52,24 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(
         assert "host" not in str(caught.value)
 
 
-@pytest.mark.parametrize("logger", SERVICES)
-def test_a_service_does_not_spoil_an_interruption_or_the_next_run(
-    logger: str, train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Overrides that tell a service, if it is installed, without a network."""
+    logger: str = request.param
     pytest.importorskip(logger)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("WANDB_SILENT", "true")
     offline = ["logger.mode=offline"] if logger == "wandb" else []
-    told = [f"logger={logger}", "logger.tensorboard=false", *offline]
+    return [f"logger={logger}", "logger.tensorboard=false", *offline]
 
+
+KEPT = {"wandb": "wandb/offline-run-*/*.wandb", "mlflow": "mlflow.db"}
+
+
+@pytest.mark.parametrize(("told", "kept"), KEPT.items(), indirect=["told"], ids=KEPT)
+def test_a_service_does_not_spoil_an_interruption_or_the_next_run(
+    told: list[str], kept: str, train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> None:
         raise Interrupted("SIGTERM")
 
@@ -72,23 +80,14 @@ def test_a_service_does_not_spoil_an_interruption_or_the_next_run(
     second = train(*told, to="second")
     assert second.read_result()["status"] == "finished"
     for folder in (first, second):
-        assert list(folder.path.glob("wandb/offline-run-*/*.wandb" if logger == "wandb" else "mlflow.db"))
+        assert list(folder.path.glob(kept))
 
 
-@pytest.mark.parametrize("logger", SERVICES)
-def test_a_service_is_told_what_metrics_csv_is_told(
-    logger: str, train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip(logger)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    offline = ["logger.mode=offline"] if logger == "wandb" else []
-    folder = train(f"logger={logger}", "logger.tensorboard=false", *offline, "tags=[one]")
-    if logger == "wandb":
-        assert list(folder.path.glob("wandb/offline-run-*/*.wandb"))
-        return
+@pytest.mark.parametrize("told", ["mlflow"], indirect=True)
+def test_a_service_is_told_what_metrics_csv_is_told(told: list[str], train: Callable[..., RunFolder]) -> None:
     from mlflow.tracking import MlflowClient
 
+    folder = train(*told, "tags=[one]")
     client = MlflowClient(f"sqlite:///{folder.path}/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'vgg-cifar'")
     (run,) = client.search_runs([experiment.experiment_id])
