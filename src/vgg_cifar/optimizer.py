@@ -1,4 +1,4 @@
-"""The `optimizer` group: torch's own optimizers, in their fused form where torch has one."""
+"""The `optimizer` group: torch's own optimizers, in their fused form where torch has one, and Muon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vgg_cifar.custom import Custom
-from vgg_cifar.options import Fraction, Options, Positive
+from vgg_cifar.options import Count, Fraction, Options, Positive
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -97,6 +97,36 @@ class RMSprop(Options):
         return torch.optim.RMSprop(groups, lr=float(self.lr), alpha=self.alpha, momentum=self.momentum, eps=self.eps)
 
 
+class Muon(Options):
+    """Muon for filters, SGD with Nesterov momentum for the rest (Jordan et al., 2024); see `muon`."""
+
+    name: Literal["muon"]
+    lr: LearningRate
+    """Peak change of a layer's filters per step, relative to their norm."""
+    momentum: Fraction
+    """Share of the running mean of gradients that is kept, for filters."""
+    iterations: Count
+    """Newton-Schulz iterations that make a step orthogonal: five, fewer are faster and rougher."""
+    others: Positive
+    """Rate of everything that is no filter, as a multiple of `lr`."""
+    others_momentum: Fraction
+    """Share of the last step's velocity that everything else keeps."""
+
+    def build(self, groups: Groups, *, fused: bool) -> Optimizer:
+        """The optimizer of these parameter groups."""
+        from vgg_cifar import muon
+
+        return muon.Muon(
+            groups,
+            lr=float(self.lr),
+            momentum=self.momentum,
+            iterations=self.iterations,
+            others=self.others,
+            others_momentum=self.others_momentum,
+            fused=fused,
+        )
+
+
 class CustomOptimizer(Custom):
     """Any class that derives from `torch.optim.Optimizer`."""
 
@@ -124,4 +154,4 @@ class CustomOptimizer(Custom):
         return self.make(groups)  # type: ignore[no-any-return]
 
 
-OptimizerOptions = Annotated[SGD | Adam | AdamW | RMSprop | CustomOptimizer, Field(discriminator="name")]
+OptimizerOptions = Annotated[SGD | Adam | AdamW | RMSprop | Muon | CustomOptimizer, Field(discriminator="name")]

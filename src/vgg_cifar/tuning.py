@@ -133,8 +133,9 @@ class RangeTest(Callback):
         """Set the rate of this step."""
         low, high = RATES
         rate = low * (high / low) ** (trainer.global_step / (RATE_STEPS - 1))
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+        groups = trainer.optimizers[0].param_groups
+        for group in groups:  # which may have rates of their own, multiples of the first one's
+            group["lr"] = rate * group["initial_lr"] / groups[0]["initial_lr"]
         if len(self.rates) <= trainer.global_step:
             self.rates.append(rate)
 

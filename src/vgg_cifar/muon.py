@@ -1,0 +1,114 @@
+"""Muon: momentum whose matrix is made orthogonal before it moves the filters (Jordan et al., 2024).
+
+The gradient of a filter bank has a few large directions, in which SGD spends its whole step; made orthogonal, every
+direction counts the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from vgg_cifar import hardware
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the odd polynomial that is iterated: Jordan's, which bring singular values near 1 fast, not exactly to it."""
+
+
+class Muon(SGD):
+    """Muon for filters, SGD with Nesterov momentum for everything else.
+
+    A step changes a filter bank by `lr` times its norm, in the direction of its orthogonal momentum: behind batch norm
+    only the direction of a filter matters, so the rate is the relative change, whatever the layer's size.
+    `torch.optim.Muon` takes matrices only, and leaves the other parameters to a second optimizer.
+
+    Args:
+        groups: parameter groups, each with its `weight_decay`.
+        lr: relative change of filters per step.
+        momentum: share of the running mean of gradients that is kept, for filters.
+        iterations: of the Newton-Schulz iteration.
+        others: the rate of everything else, as a multiple of `lr`.
+        others_momentum: the momentum of everything else.
+        fused: whether SGD's own step is fused.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        iterations: int = 5,
+        others: float = 1.0,
+        others_momentum: float = 0.9,
+        fused: bool = False,
+    ) -> None:
+        self.iterations = iterations
+        split = []
+        for group in groups:
+            parameters = list(group["params"])
+            filters = [p for p in parameters if p.ndim == 4]
+            rest = [p for p in parameters if p.ndim != 4]
+            # SGD then takes the orthogonal step as it is: momentum has been applied before.
+            plain = {"params": filters, "lr": lr, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum}
+            usual = {"params": rest, "lr": lr * others, "filter_momentum": None}
+            split += [group | part for part in (plain, usual) if part["params"]]
+        split.sort(key=lambda group: group["filter_momentum"] is None)  # charts show the first group's rate
+        super().__init__(split, lr=lr, momentum=others_momentum, nesterov=others_momentum > 0, fused=fused)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step; the gradients of filters are replaced by what they are moved by.
+
+        Args:
+            closure: computes the gradients anew and returns the loss.
+
+        Returns:
+            What the closure returns.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if group["filter_momentum"] is not None:
+                for filters in group["params"]:
+                    if filters.grad is not None:
+                        self._turn(filters, group["filter_momentum"])
+        super().step()
+        return loss
+
+    def _turn(self, filters: Tensor, momentum: float) -> None:
+        gradient, state = filters.grad, self.state[filters]
+        assert gradient is not None
+        if "mean" not in state:
+            state["mean"] = torch.zeros_like(gradient)
+        mean = state["mean"].lerp_(gradient, 1 - momentum)
+        ahead = gradient.lerp(mean, momentum).flatten(1)
+        direction = orthogonal(ahead, self.iterations).view_as(filters)
+        gradient.copy_(direction.mul_(filters.norm() / direction.norm().clamp_min(1e-12)))
+
+
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
+
+    Args:
+        matrix: float32 [m, n].
+        iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.2.
+
+    Returns:
+        float32 [m, n]; computed in bfloat16 where the hardware multiplies it, which is exact enough for a direction.
+    """
+    a, b, c = COEFFICIENTS
+    dtype = torch.bfloat16 if hardware.precision(matrix.device.type)[0] == "bf16-mixed" else torch.float32
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).to(dtype)
+    x = x / x.norm().clamp_min(1e-12)
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if tall else x).to(matrix.dtype)

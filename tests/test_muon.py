@@ -1,0 +1,143 @@
+"""Muon: orthogonal steps of a given relative length for filters, torch's SGD for everything else."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from vgg_cifar.composition import CONF
+from vgg_cifar.config import Config
+from vgg_cifar.muon import Muon, orthogonal
+from vgg_cifar.training import make_classifier, make_datamodule
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(16, 5))
+
+
+def give_gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def is_filter(parameter: Tensor) -> bool:
+    return parameter.ndim == 4
+
+
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=60)
+def test_an_orthogonal_matrix_keeps_the_singular_vectors_and_evens_out_the_values(
+    rows: int, columns: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    left, _, right = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
+    values = torch.linspace(1.0, 0.2, len(left.T))
+    found = orthogonal(left * values @ right)
+    assert found.dtype == torch.float32
+    singular = left.T @ found @ right.T
+    assert ((singular.diagonal() > 0.6) & (singular.diagonal() < 1.3)).all()
+    assert (singular - singular.diagonal().diag()).abs().max() < 0.1  # bfloat16
+
+
+def test_more_iterations_even_out_more() -> None:
+    matrix = torch.diag(torch.logspace(0, -2, 10))
+    spread = [
+        float(values.max() / values.min())
+        for values in (torch.linalg.svdvals(orthogonal(matrix, n)) for n in (1, 3, 5))
+    ]
+    assert spread[0] > spread[1] > spread[2]
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
+def test_filters_move_by_the_rate_times_their_norm(fused: bool) -> None:
+    model = network()
+    optimizer = Muon([{"params": model.parameters(), "weight_decay": 0.0}], lr=0.03, fused=fused)
+    for seed in range(3):
+        before = copy.deepcopy(model)
+        give_gradients(model, seed)
+        optimizer.step()
+        for new, old in zip(model.parameters(), before.parameters(), strict=True):
+            if is_filter(new):
+                assert float((new - old).detach().norm() / old.detach().norm()) == pytest.approx(0.03, rel=1e-4)
+
+
+def test_the_first_step_of_a_filter_goes_against_its_gradient_made_orthogonal() -> None:
+    model = network()
+    filters = model[0].weight
+    optimizer = Muon([{"params": model.parameters()}], lr=0.1)
+    give_gradients(model, 1)
+    gradient, before = filters.grad.clone(), filters.detach().clone()
+    optimizer.step()
+    moved = (before - filters.detach()).flatten(1)
+    expected = orthogonal(gradient.flatten(1))
+    assert torch.allclose(moved / moved.norm(), expected / expected.norm(), atol=2e-2)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
+def test_everything_else_moves_as_by_torchs_sgd(fused: bool) -> None:
+    ours = network()
+    theirs = copy.deepcopy(ours)
+    decayed = [{"params": [p for p in ours.parameters() if p.ndim > 1], "weight_decay": 0.1},
+               {"params": [p for p in ours.parameters() if p.ndim == 1], "weight_decay": 0.0}]  # fmt: skip
+    optimizer = Muon(decayed, lr=0.05, others=4.0, others_momentum=0.8, fused=fused)
+    reference = SGD(
+        [{"params": [p for p in theirs.parameters() if p.ndim == 2], "weight_decay": 0.1},
+         {"params": [p for p in theirs.parameters() if p.ndim == 1]}],
+        lr=0.2, momentum=0.8, nesterov=True,
+    )  # fmt: skip
+    for seed in range(4):
+        for model in (ours, theirs):
+            give_gradients(model, seed)
+        optimizer.step()
+        reference.step()
+    pairs = [(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True) if not is_filter(a)]
+    assert len(pairs) == 6
+    for our, their in pairs:
+        torch.testing.assert_close(our, their, rtol=1e-6, atol=1e-6)
+
+
+def test_weight_decay_shrinks_filters_by_rate_times_decay() -> None:
+    plain, decayed = network(), network()
+    for model, decay in ((plain, 0.0), (decayed, 0.5)):
+        give_gradients(model, 0)
+        Muon([{"params": model.parameters(), "weight_decay": decay}], lr=0.1).step()
+    difference = plain[0].weight - decayed[0].weight
+    torch.testing.assert_close(difference, 0.1 * 0.5 * network()[0].weight, rtol=1e-4, atol=1e-6)
+
+
+def test_the_step_after_loading_a_state_is_the_step_that_was_next() -> None:
+    one = network()
+    first = Muon([{"params": one.parameters()}], lr=0.1)
+    give_gradients(one, 0)
+    first.step()
+    two = copy.deepcopy(one)
+    second = Muon([{"params": two.parameters()}], lr=0.1)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for model, optimizer in ((one, first), (two, second)):
+        give_gradients(model, 1)
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_the_shipped_choice_sets_what_it_names(configure: Callable[..., Config]) -> None:
+    shipped = yaml.safe_load((CONF / "optimizer" / "muon.yaml").read_text())
+    config = configure("optimizer=muon")
+    classifier = make_classifier(config, make_datamodule(config))
+    groups = config.optimizer.build(config.weight_decay.groups(classifier.network), fused=True).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(list(classifier.network.parameters()))
+    for group in groups:
+        if group["filter_momentum"] is None:
+            assert group["lr"] == shipped["lr"] * shipped["others"]
+            assert group["momentum"] == shipped["others_momentum"]
+        else:
+            assert group["lr"] == shipped["lr"]
+            assert group["filter_momentum"] == shipped["momentum"]
+    assert groups[0]["filter_momentum"] is not None  # the rate that charts show
