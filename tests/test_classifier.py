@@ -15,6 +15,7 @@ from vgg_cifar import draws
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.data.loader import Batch
 from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
 STEPS = 50
@@ -172,3 +173,18 @@ def test_a_classifier_made_for_evaluation_says_so_when_it_is_trained(configure: 
     classifier = Classifier(make_classifier(config, datamodule).network)
     with pytest.raises(RuntimeError, match="made for evaluation"):
         Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit(classifier, datamodule)
+
+
+def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses(configure: Callable[..., Config]) -> None:
+    config = configure("label_smoothing=0.1", "dropout=none")
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    classifier.trainer, _ = make_trainer(config, [], [])
+    classifier.trainer.optimizers = [torch.optim.SGD(classifier.parameters(), lr=0.1)]
+    images = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels, others = torch.arange(6), torch.arange(6) + 10
+    share = torch.tensor([0.0, 0.2, 0.5, 0.7, 0.9, 1.0])
+    found = classifier.training_step(Batch(images, labels, 6, 6, 1, "train", others, share), 0)
+    targets = share[:, None] * F.one_hot(labels, 100) + (1 - share)[:, None] * F.one_hot(others, 100)
+    expected = F.cross_entropy(classifier.network(images), targets, label_smoothing=0.1)
+    torch.testing.assert_close(found, expected)

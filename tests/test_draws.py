@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ KINDS: dict[str, Callable[..., Tensor]] = {
     "bits": draws.bits,
     "uniform": draws.uniform,
     "coin": draws.coin,
+    "beta": lambda indices, *parts: draws.beta(indices, 0.3, *parts),
     "integers": lambda indices, *parts: draws.integers(indices, 9, *parts),
 }
 
@@ -147,3 +149,14 @@ def test_draws_neither_heed_nor_move_the_global_generator() -> None:
     torch.manual_seed(2)
     assert torch.equal(draws.uniform(IMAGES[:9], 0, 0, "top"), values[0])
     assert torch.equal(draws.order(9, 0, 0, "order"), values[1])
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 2.0, 8.0, 30.0])
+def test_beta_is_distributed_as_numpys(alpha: float) -> None:
+    ours = np.sort(draws.beta(IMAGES, alpha, 0, 0, "mix share").double().numpy())
+    theirs = np.sort(np.random.default_rng(0).beta(alpha, alpha, 10 * COUNT))
+    assert ours.min() >= 0
+    assert ours.max() <= 1
+    grid = np.linspace(0.001, 0.999, 999)  # beyond, float32 has no more numbers below 1
+    distance = np.abs(np.searchsorted(ours, grid) / len(ours) - np.searchsorted(theirs, grid) / len(theirs)).max()
+    assert distance < 1.95 * math.sqrt(1 / len(ours) + 1 / len(theirs))  # Kolmogorov-Smirnov, one in a thousand

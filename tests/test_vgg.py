@@ -186,7 +186,7 @@ def test_no_block_becomes_so_narrow_that_nothing_is_left() -> None:
     assert network(random_images(2)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("side", [32, 64])
-def test_larger_images_work_as_well(side: int) -> None:
+@pytest.mark.parametrize("side", [16, 20, 24, 32, 33, 64])
+def test_images_of_other_sides_work_as_well(side: int) -> None:
     network = VGG(depth=11, classes=10, hidden=[8], width=0.125).eval()
     assert network(random_images(1, side)).shape == (1, 10)

@@ -90,10 +90,13 @@ class Classifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images."""
         logits = self.network(batch.images).float()
-        losses = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing, reduction="none")
+        labels, losses = batch.labels, self._losses(logits, batch.labels)
+        if batch.mixed_in is not None and batch.own_share is not None:
+            losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, batch.own_share)
+            labels = torch.where(batch.own_share >= 0.5, labels, batch.mixed_in)
         loss = losses.mean()
         if batch.count:
-            self._tally(batch.split).update(logits.detach(), batch.labels, losses.detach())
+            self._tally(batch.split).update(logits.detach(), labels, losses.detach())
             self._lately.append(loss.detach())
         first_part = batch_idx % self.trainer.accumulate_grad_batches == 0
         if first_part and self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -134,6 +137,9 @@ class Classifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log what was counted."""
         self.on_validation_epoch_end()
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
 
     def _tally(self, split: str) -> Tally:
         return self.tallies[f"{split}_split"]  # type: ignore[return-value]

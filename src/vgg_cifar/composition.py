@@ -253,11 +253,23 @@ def differences_from_defaults(raw: dict[str, Any]) -> dict[str, Any]:
 def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
     """Check the configuration in a run's folder.
 
-    Groups, and options outside of groups, that came after the run was made are as by default; so is the logger, which
-    says nothing about the run.
+    Options and groups that came after the run was made are as the choice it took, or the default, has them now; the
+    logger, which says nothing about the run, is the default one.
 
     Raises:
         UserError: for any mistake.
     """
-    defaults = _defaults().raw
-    return check({**defaults, **raw, "logger": defaults["logger"]}, allow)
+    filled = dict(_defaults().raw)
+    logger = filled["logger"]
+    for key, value in raw.items():
+        filled[key] = _shipped(key, value) | value if isinstance(value, dict) else value
+    return check(filled | {"logger": logger}, allow)
+
+
+def _shipped(group: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a group as the file of the choice in question has them; empty where there is no such file."""
+    choice = str(options.get("name", default_choices().get(group)))
+    if choice not in (group_choices(group) if group in groups() else ()):
+        return {}
+    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    return {key: value for key, value in content.items() if value != "???"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,7 @@ from vgg_cifar.logger import LoggerOptions
 from vgg_cifar.model import CustomModel, ModelOptions
 from vgg_cifar.optimizer import CustomOptimizer, OptimizerOptions
 from vgg_cifar.options import Count, Fraction, Options, in_one_line
+from vgg_cifar.resizing import ResizingOptions
 from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.trainer import TrainerOptions
 from vgg_cifar.weight_decay import WeightDecayOptions
@@ -43,6 +44,7 @@ class Config(Options):
     optimizer: OptimizerOptions
     schedule: ScheduleOptions
     augmentation: AugmentationOptions
+    resizing: ResizingOptions
     dropout: DropoutOptions
     weight_decay: WeightDecayOptions
     averaging: AveragingOptions
@@ -51,8 +53,9 @@ class Config(Options):
     early_stopping: EarlyStoppingOptions
     trainer: TrainerOptions
     logger: LoggerOptions
-    compile: bool
-    """Whether torch compiles the network first: worth its minute on a GPU, not on a CPU."""
+    compile: bool | Literal["graphs"]
+    """Whether torch compiles the network first, and with "graphs" also replays it as CUDA graphs, which a small batch
+    gains from: worth its minute on a GPU, not on a CPU."""
     monitor_test: bool
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
     profile: Count | None

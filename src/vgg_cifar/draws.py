@@ -6,6 +6,7 @@ for Hash Functions", 2018), applied twice with two keys.
 """
 
 import hashlib
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,6 +53,29 @@ def integers(indices: Tensor, count: int, *parts: int | str) -> Tensor:
 def coin(indices: Tensor, *parts: int | str) -> Tensor:
     """Bool [n], true for half of the images."""
     return bits(indices, *parts) >= 1 << 31
+
+
+def beta(indices: Tensor, alpha: float, *parts: int | str) -> Tensor:
+    """float32 [n] in [0, 1], distributed as Beta(alpha, alpha), by inversion of a tabulated distribution."""
+    power = min(alpha, 1.0)
+    places, shares = (table.to(indices.device) for table in _lower_half_of_beta(alpha, power))
+    drawn = uniform(indices, *parts)
+    wanted = 2 * torch.minimum(drawn, 1 - drawn)
+    above = torch.searchsorted(shares, wanted).clamp(1, len(shares) - 1)
+    below = above - 1
+    between = (wanted - shares[below]) / (shares[above] - shares[below])
+    low = torch.lerp(places[below], places[above], between) ** (1 / power)
+    return torch.where(drawn < 0.5, low, 1 - low)
+
+
+@cache
+def _lower_half_of_beta(alpha: float, power: float, points: int = 2049) -> tuple[Tensor, Tensor]:
+    """x**power for x in [0, 1/2], whose density is smooth where x's is not, and the share of that half below x."""
+    places = torch.linspace(0, 0.5**power, points, dtype=torch.float64)
+    x = places ** (1 / power)
+    below = torch.cumulative_trapezoid(x ** (alpha - power) * (1 - x) ** (alpha - 1), places)
+    below = torch.cat([below.new_zeros(1), below / below[-1]])
+    return places.float(), below.float()
 
 
 def order(count: int, *parts: int | str) -> Tensor:

@@ -68,8 +68,14 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
 
 def make_datamodule(config: Config) -> DataModule:
     """The run's images."""
-    augment = config.augmentation.build(config.seed)
-    return DataModule(config.data, config.seed, augment, monitor_test=config.monitor_test)
+    return DataModule(
+        config.data,
+        config.seed,
+        augment=config.augmentation.build(config.seed),
+        mix=None,
+        side=config.resizing.side,
+        monitor_test=config.monitor_test,
+    )
 
 
 def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
@@ -139,9 +145,9 @@ class _Run:
                 datamodule = make_datamodule(config)
         classifier = make_classifier(config, datamodule)
         if config.compile:
-            classifier.network.compile()
+            classifier.network.compile(mode="reduce-overhead" if config.compile == "graphs" else None)
 
-        stopwatch = Stopwatch(compiling=config.compile)
+        stopwatch = Stopwatch(compiling=bool(config.compile))
         self.result = {**self.result, "status": "running"}
         self.result.pop("error", None)
         record = Record(self.folder, self.result, stopwatch, datamodule, self.started)

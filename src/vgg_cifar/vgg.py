@@ -53,7 +53,7 @@ class VGG(nn.Module):
         block_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        halve = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}[pool]
+        halve: type[nn.MaxPool2d] | type[nn.AvgPool2d] = nn.MaxPool2d if pool == "max" else nn.AvgPool2d
         features: list[nn.Module] = []
         channels = 3
         for convolutions, full in zip(BLOCKS[depth], WIDTHS, strict=True):
@@ -65,7 +65,7 @@ class VGG(nn.Module):
                     nn.ReLU(inplace=True),
                 ]
                 channels = outputs
-            pooling = halve(2, 2)
+            pooling = halve(2, 2, ceil_mode=True)  # for images whose side does not halve five times
             # In one slot with the pooling: a slot of its own would renumber every layer behind it.
             features.append(nn.Sequential(pooling, nn.Dropout2d(block_dropout)) if block_dropout else pooling)
         self.features = nn.Sequential(*features)
@@ -84,7 +84,10 @@ class VGG(nn.Module):
                     nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [n, classes] of normalised images [n, 3, 32, 32]; sides from 32 up that halve five times work."""
+        """Logits [n, classes] of normalised images [n, 3, 32, 32]; other sides work too.
+
+        What is left of an odd row or column is pooled by itself. A side of 17 to 32 ends as a single pixel.
+        """
         features = self.features(images)
         if not (isinstance(self.classifier[0], GridLinear) and features.shape[-2:] == (1, 1)):
             features = self.avgpool(features)

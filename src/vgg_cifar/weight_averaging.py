@@ -114,7 +114,7 @@ class WeightAveraging(Callback):
         assert self.averaged is not None
         assert trainer.train_dataloader is not None
         convert = trainer.precision_plugin.convert_input
-        batches = (convert(batch.images) for batch in islice(iter(trainer.train_dataloader), self.bn_batches))
+        batches = (convert(batch.images) for batch in islice(trainer.train_dataloader.after(0), self.bn_batches))
         with torch.random.fork_rng(devices=[]), trainer.precision_plugin.forward_context():
             update_bn(batches, self.averaged.module)
 

@@ -1,13 +1,17 @@
 """The DataModule: what is trained on, validated on, tested on, and how often."""
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.training import make_datamodule
+from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
 
 def attached(config: Config) -> DataModule:
@@ -52,3 +56,38 @@ def test_only_training_images_are_augmented(configure: Callable[..., Config]) ->
     before, after = (next(iter(d.train_dataloader())) for d in (plain, augmented))
     assert torch.equal(before.labels, after.labels)
     assert not torch.equal(before.images, after.images)
+
+
+def test_images_kept_in_the_hosts_memory_make_the_same_batches(
+    configure: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    device, host = (
+        list(attached(configure(f"data.memory={where}")).train_dataloader()) for where in ("device", "host")
+    )
+    assert caplog.messages == ["The train images stay in the host's memory; each batch is copied to the device"]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(device, host, strict=True))
+
+
+def test_a_fit_from_a_checkpoint_within_an_epoch_sees_the_very_next_batch(
+    configure: Callable[..., Config], tmp_path: Path
+) -> None:
+    class Labels(Callback):
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, list[int]]] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.seen.append((batch_idx, batch.labels.tolist()))
+            if trainer.global_step == 7:
+                trainer.save_checkpoint(tmp_path / "middle.ckpt")
+
+    config = configure("logger=csv", "trainer.max_epochs=3")
+    curves = []
+    for checkpoint in (None, tmp_path / "middle.ckpt"):
+        labels, datamodule = Labels(), make_datamodule(config)
+        trainer, _ = make_trainer(config, [labels], [])
+        trainer.fit(make_classifier(config, datamodule), datamodule, ckpt_path=checkpoint, weights_only=True)
+        curves.append(labels.seen)
+    whole, rest = curves
+    assert len(whole) == 3 * 5
+    assert rest == whole[7:]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from torchvision import transforms
 
 from vgg_cifar.augmentation.geometry import Geometry
+from vgg_cifar.augmentation.mixing import Mixing
 from vgg_cifar.composition import CONF
 from vgg_cifar.data.dataset import Split
-from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
+from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Mix, Normalise, TrainLoader
 
 PLAIN = Normalise.of([0.5, 0.4, 0.3], [0.1, 0.2, 0.3], torch.device("cpu"))
 SHIPPED = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
@@ -39,6 +41,7 @@ def train_steps(
     seed: int = 0,
     epoch: int = 0,
     augment: Augment | None = None,
+    mix: Mix | None = None,
     world_size: int = 1,
     accumulate: int = 1,
 ) -> list[list[Batch]]:
@@ -52,6 +55,7 @@ def train_steps(
             seed=seed,
             epoch=lambda: epoch,
             augment=augment,
+            mix=mix,
             rank=rank,
             world_size=world_size,
             accumulate=accumulate,
@@ -98,6 +102,79 @@ def test_the_parts_of_a_step_are_what_one_device_would_see(
         expected_images, expected_labels = united(whole)
         assert torch.equal(labels, expected_labels)
         assert torch.equal(images, expected_images)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@given(count=counts, batch_size=batch_sizes, epoch=epochs, kind=st.sampled_from(["mixup", "cutmix", "both"]))
+@settings(deadline=None, max_examples=25)
+def test_mixtures_are_what_one_device_would_see(
+    world_size: int, accumulate: int, count: int, batch_size: int, epoch: int, kind: Any
+) -> None:
+    def steps(**dealt: int) -> list[list[Batch]]:
+        augment, mix = Geometry(0, padding=4, flip=True), Mixing(kind, 1.0, 0.9, seed=0)
+        return train_steps(count, batch_size=batch_size, epoch=epoch, augment=augment, mix=mix, **dealt)
+
+    for parts, (whole,) in zip(steps(world_size=world_size, accumulate=accumulate), steps(), strict=True):
+        for name in ("images", "labels", "mixed_in", "own_share"):
+            dealt = torch.cat([getattr(part, name)[: part.count] for part in parts])
+            assert torch.equal(dealt, getattr(whole, name)), name
+
+
+def test_each_image_is_mixed_with_another_of_its_step_augmented_as_that_one_is() -> None:
+    def halves(images: Tensor, others: Tensor, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        return (images + others) / 2, torch.full((len(images),), 0.5)
+
+    augment = Geometry(0, padding=4, flip=True)
+    plain = train_steps(40, batch_size=16, augment=augment)
+    for (batch,), (alone,) in zip(train_steps(40, batch_size=16, augment=augment, mix=halves), plain, strict=True):
+        assert batch.mixed_in is not None
+        assert sorted(batch.mixed_in.tolist()) == sorted(batch.labels.tolist())
+        assert not (batch.mixed_in == batch.labels).any()
+        pictures = dict(zip(alone.labels.tolist(), alone.images, strict=True))
+        for image, own, other in zip(batch.images, batch.labels.tolist(), batch.mixed_in.tolist(), strict=True):
+            assert torch.equal(image, (pictures[own] + pictures[other]) / 2)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@given(count=counts, batch_size=batch_sizes, data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_an_epoch_gone_on_with_continues_with_the_very_next_batch(
+    accumulate: int, count: int, batch_size: int, data: st.DataObject
+) -> None:
+    augment = Geometry(0, padding=4, flip=True)
+    done = 0
+    loader = TrainLoader(
+        split_of(count), PLAIN, batch_size=batch_size, seed=0, epoch=lambda: 2, augment=augment,
+        accumulate=accumulate, done=lambda: done,
+    )  # fmt: skip
+    whole = list(loader)
+    done = data.draw(st.integers(0, len(whole)))
+    rest = list(loader)
+    assert len(rest) == len(whole) - done
+    for found, expected in zip(rest, whole[done:], strict=True):
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.labels, expected.labels)
+        assert found.count == expected.count
+
+
+@pytest.mark.parametrize("side", [16, 20, 24, 32, 48])
+def test_images_are_resized_as_torchvision_does(side: int) -> None:
+    loader = TrainLoader(split_of(6), PLAIN, batch_size=6, seed=0, epoch=lambda: 0, side=lambda: side)
+    (batch,) = loader
+    (whole,) = TrainLoader(split_of(6), PLAIN, batch_size=6, seed=0, epoch=lambda: 0)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(batch.images, transforms.functional.resize(whole.images, [side, side], antialias=True))
+
+
+def test_images_in_the_hosts_memory_reach_the_labels_device() -> None:
+    split = split_of(10)
+    away = split.to(torch.device("meta"), images=False)
+    assert away.images is split.images
+    normalise = Normalise.of([0.5] * 3, [0.2] * 3, torch.device("meta"))
+    for batch in EvalLoader(away, normalise, batch_size=4, split="test"):
+        assert batch.images.device.type == batch.labels.device.type == "meta"
+        assert batch.images.shape == (batch.count, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 3), (2, 2), (3, 3)])

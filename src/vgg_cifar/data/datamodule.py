@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from vgg_cifar.data.dataset import Dataset, Split
-from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
+from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Mix, Normalise, TrainLoader
 from vgg_cifar.data.options import DataOptions
+
+log = logging.getLogger(__name__)
 
 
 class DataModule(LightningDataModule):
@@ -19,6 +23,8 @@ class DataModule(LightningDataModule):
         options: the `data` group.
         seed: the run's seed, for the order of images.
         augment: what happens to training images; None leaves them as they are.
+        mix: what happens to each pair of training images; None mixes none.
+        side: from the fraction of the run that has passed to the side of training images in pixels, None for their own.
         monitor_test: whether the test set is read at every validation too, for the chart only.
         dataset: images to use instead of loading those the options name.
 
@@ -33,6 +39,8 @@ class DataModule(LightningDataModule):
         options: DataOptions,
         seed: int,
         augment: Augment | None = None,
+        mix: Mix | None = None,
+        side: Callable[[float], int | None] = lambda _: None,
         *,
         monitor_test: bool = False,
         dataset: Dataset | None = None,
@@ -41,6 +49,8 @@ class DataModule(LightningDataModule):
         self.options = options
         self.seed = seed
         self.augment = augment
+        self.mix = mix
+        self.side = side
         self.monitor_test = monitor_test
         self.dataset = (dataset or options.load()).part(options.train_size, options.test_size, options.seed)
         self.train, self.val = self.dataset.hold_out(options.val_fraction, options.seed)
@@ -62,6 +72,9 @@ class DataModule(LightningDataModule):
             seed=self.seed,
             epoch=lambda: trainer.current_epoch,
             augment=self.augment,
+            mix=self.mix,
+            side=lambda: self.side(trainer.current_epoch / (trainer.max_epochs or 1)),
+            done=lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             accumulate=trainer.accumulate_grad_batches,
@@ -105,8 +118,19 @@ class DataModule(LightningDataModule):
 
     def _on_device(self, name: str, images: Split) -> Split:
         if name not in self._resident:
-            self._resident[name] = images.to(self._trainer.strategy.root_device)
+            device = self._trainer.strategy.root_device
+            resident = self.options.memory == "device" or (
+                self.options.memory == "auto" and _has_room_for(images, device)
+            )
+            if not resident:
+                log.info("The %s images stay in the host's memory; each batch is copied to the device", name)
+            self._resident[name] = images.to(device, images=resident)
         return self._resident[name]
 
     def _normalise(self) -> Normalise:
         return Normalise.of(self.options.mean, self.options.std, self._trainer.strategy.root_device)
+
+
+def _has_room_for(images: Split, device: torch.device) -> bool:
+    """Whether the images take less than half of what is free on the device: the network needs the rest."""
+    return device.type != "cuda" or 2 * images.images.nbytes < torch.cuda.mem_get_info(device)[0]

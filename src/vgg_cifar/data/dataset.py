@@ -13,10 +13,10 @@ from vgg_cifar.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Some images with their labels, all on one device.
+    """Some images with their labels.
 
     Attributes:
-        images: uint8 [n, 3, 32, 32], RGB.
+        images: uint8 [n, 3, 32, 32], RGB, on the labels' device or in the host's memory.
         labels: int64 [n], the class of each image.
     """
 
@@ -30,9 +30,19 @@ class Split:
         """The images at the given places, int64 [m]."""
         return Split(self.images[indices], self.labels[indices])
 
-    def to(self, device: torch.device) -> Split:
-        """The same images on another device."""
-        return Split(self.images.to(device), self.labels.to(device))
+    def to(self, device: torch.device, *, images: bool = True) -> Split:
+        """The same on another device, or only the labels, and the images where they are."""
+        return Split(self.images.to(device) if images else self.images, self.labels.to(device))
+
+    def pictures(self, chosen: Tensor | slice) -> Tensor:
+        """uint8 [m, 3, 32, 32] on the labels' device: the images at some places, int64 [m]."""
+        device = self.labels.device
+        if self.images.device == device:
+            return self.images[chosen]
+        picked = self.images[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
+        if device.type == "cuda":
+            picked = picked.pin_memory()  # so that the copy does not hold up the host
+        return picked.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

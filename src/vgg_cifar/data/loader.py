@@ -9,24 +9,30 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from vgg_cifar import draws
 from vgg_cifar.data.dataset import Split
 
 Augment = Callable[[Tensor, Tensor, int], Tensor]
 """(uint8 images [n, 3, 32, 32], int64 indices [n], epoch) -> uint8 images of the same shape."""
+Mix = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+"""(float32 images [n, 3, 32, 32], others of the same shape, int64 indices [n], epoch) -> mixtures, and float32 [n], the
+share of each that is of the first."""
 
 
 class Batch(NamedTuple):
     """What one device sees at once.
 
     Attributes:
-        images: float32 [n, 3, 32, 32], normalised, channels last in memory.
+        images: float32 [n, 3, side, side], normalised, channels last in memory.
         labels: int64 [n].
         count: how many of the n images count: n, or 0 for a stand-in that keeps a rank without images in step.
         total: images of the whole optimizer step, over all ranks and accumulated batches.
         parts: into how many such batches the step was divided.
         split: "train", "val" or "test".
+        mixed_in: where images are mixtures, int64 [n], the labels of the second of the two; else None.
+        own_share: where they are, float32 [n] in [0, 1], the share of the first, whose labels are `labels`; else None.
     """
 
     images: Tensor
@@ -35,6 +41,8 @@ class Batch(NamedTuple):
     total: int
     parts: int
     split: str
+    mixed_in: Tensor | None = None
+    own_share: Tensor | None = None
 
     @property
     def share(self) -> float:
@@ -67,7 +75,22 @@ class TrainLoader:
 
     Each optimizer step takes `batch_size` images of the global order (the last one of an epoch what is left) and deals
     them out as evenly as possible to `world_size * accumulate` parts. Which rank computes a part changes neither the
-    images of a step nor a single draw.
+    images of a step nor a single draw. Where images are mixed, each one's partner is the image before it in the step,
+    whichever part that belongs to.
+
+    Args:
+        images: the training set, on the device or in the host's memory.
+        normalise: from pixels to what the network takes, on the device.
+        batch_size: images per optimizer step, over all parts.
+        seed: the run's.
+        epoch: tells the epoch when one begins.
+        augment: what happens to each image.
+        mix: what happens to each pair of images.
+        side: tells the side of the images, in pixels, when an epoch begins; None leaves them as they are.
+        done: tells how many batches of the epoch were seen before, when one is gone on with.
+        rank: of this process.
+        world_size: processes in all.
+        accumulate: batches per step and process.
     """
 
     def __init__(
@@ -79,6 +102,9 @@ class TrainLoader:
         seed: int,
         epoch: Callable[[], int],
         augment: Augment | None = None,
+        mix: Mix | None = None,
+        side: Callable[[], int | None] = lambda: None,
+        done: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
@@ -89,6 +115,9 @@ class TrainLoader:
         self.seed = seed
         self.epoch = epoch
         self.augment = augment
+        self.mix = mix
+        self.side = side
+        self.done = done
         self.rank = rank
         self.world_size = world_size
         self.accumulate = accumulate
@@ -97,19 +126,39 @@ class TrainLoader:
         return math.ceil(len(self.images) / self.batch_size) * self.accumulate
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch()
+        yield from self.after(self.done())  # asked when the first batch is, not before
+
+    def after(self, done: int) -> Iterator[Batch]:
+        """The batches of the current epoch but for the first `done`."""
+        epoch, side = self.epoch(), self.side()
         order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.labels.device)
+        steps = order.split(self.batch_size)
+        for turn in range(done, len(self)):
+            yield self._batch(steps[turn // self.accumulate], turn % self.accumulate, epoch, side)
+
+    def _batch(self, step: Tensor, turn: int, epoch: int, side: int | None) -> Batch:
         parts = self.world_size * self.accumulate
-        for step in order.split(self.batch_size):
-            dealt = step.tensor_split(parts)
-            for turn in range(self.accumulate):
-                mine = dealt[turn * self.world_size + self.rank]
-                count = len(mine)
-                indices = mine if count else step[:1]
-                images = self.images.images[indices]
-                if self.augment is not None:
-                    images = self.augment(images, indices, epoch)
-                yield Batch(self.normalise(images), self.images.labels[indices], count, len(step), parts, "train")
+        part = turn * self.world_size + self.rank
+        mine = step.tensor_split(parts)[part]
+        count = len(mine)
+        indices = mine if count else step[:1]
+        images, labels = self._pictures(indices, epoch), self.images.labels[indices]
+        mixed_in = share = None
+        if self.mix is not None:
+            before = step.roll(1)
+            partners = before.tensor_split(parts)[part] if count else before[:1]
+            others = images.roll(1, 0) if parts == 1 else self._pictures(partners, epoch)
+            images, share = self.mix(images, others, indices, epoch)
+            mixed_in = self.images.labels[partners]
+        if side is not None and side != images.shape[-1]:
+            images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        return Batch(images, labels, count, len(step), parts, "train", mixed_in, share)
+
+    def _pictures(self, indices: Tensor, epoch: int) -> Tensor:
+        images = self.images.pictures(indices)
+        if self.augment is not None:
+            images = self.augment(images, indices, epoch)
+        return self.normalise(images)
 
 
 class EvalLoader:
@@ -149,4 +198,4 @@ class EvalLoader:
             count = max(end - start, 0)
             chosen = slice(start, end) if count else slice(0, 1)
             labels = self.images.labels[chosen]
-            yield Batch(self.normalise(self.images.images[chosen]), labels, count, count or 1, 1, self.split)
+            yield Batch(self.normalise(self.images.pictures(chosen)), labels, count, count or 1, 1, self.split)

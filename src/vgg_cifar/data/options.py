@@ -31,6 +31,9 @@ class _Data(Options):
     """Test images to use, the same share of every class; null takes all."""
     seed: int
     """Decides which images are held out or left out. Apart from the run's seed, so that seeds can be compared."""
+    memory: Literal["auto", "device", "host"]
+    """Where images lie while a run goes on: on the device, or in the host's memory, at the price of a copy per batch;
+    auto takes the host where the device has no room for them."""
     mean: Annotated[list[float], Field(min_length=3, max_length=3)]
     """Red, green and blue that are subtracted, for pixels in [0, 1]."""
     std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
