@@ -167,6 +167,21 @@ def test_kaiming_draws_convolutions_as_torchvision_does() -> None:
         assert float(convolution.weight.detach().std()) == pytest.approx(deviation, rel=0.05)
 
 
+def test_dirac_hands_inputs_on_and_draws_the_other_filters_as_kaiming_does() -> None:
+    networks = []
+    for init in ("dirac", "kaiming"):
+        torch.manual_seed(0)
+        networks.append(
+            [m for m in VGG(depth=11, classes=10, width=0.25, init=init).modules() if isinstance(m, nn.Conv2d)]
+        )
+    for dirac, kaiming in zip(*networks, strict=True):
+        images = torch.randn(2, dirac.in_channels, 5, 5)
+        same = min(dirac.in_channels, dirac.out_channels)
+        torch.testing.assert_close(dirac(images)[:, :same], images[:, :same])
+        assert torch.equal(dirac.weight[dirac.in_channels :], kaiming.weight[dirac.in_channels :])
+    assert any(module.out_channels > module.in_channels > 3 for module in networks[0])
+
+
 def test_default_leaves_every_layer_as_torch_draws_it() -> None:
     torch.manual_seed(0)
     first = next(

@@ -33,8 +33,9 @@ class VGGOptions(Options):
     """How each block halves its image."""
     grid: Annotated[int, Field(ge=1, le=7)]
     """Side of the average pooling before the fully connected layers; 7 is torchvision's, for ImageNet."""
-    init: Literal["kaiming", "default"]
-    """Initial weights of convolutions: He's as in torchvision's VGG, or those torch gives each layer."""
+    init: Literal["kaiming", "dirac", "default"]
+    """Initial weights of convolutions: He's as in torchvision's VGG; the same, but as many filters as there are inputs
+    hand these on as they are; or those torch gives each layer."""
     width: Annotated[float, Field(gt=0, le=16)]
     """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
     weights: str | None

@@ -32,9 +32,10 @@ class VGG(nn.Module):
         hidden: sizes of the fully connected layers before the last; `[512, 512]` makes VGG16's three.
         pool: how a block halves its image.
         grid: side of the adaptive average pooling in front of the fully connected layers.
-        init: "kaiming" draws the convolutions by He et al. (2015), as torchvision does; "default" is torch's for each
-            layer. Fully connected layers are torch's in both: torchvision's, with a deviation of 0.01, are made for
-            4096 inputs and starve 512.
+        init: "kaiming" draws the convolutions by He et al. (2015), as torchvision does. "dirac" then lets as many
+            filters as there are inputs hand these on as they are (Jordan, 2024): a deep network begins as a shallow
+            one. "default" is torch's for each layer. Fully connected layers are torch's in all three: torchvision's,
+            with a deviation of 0.01, are made for 4096 inputs and starve 512.
         width: factor on the channels of every block.
         head_dropout: probability after each hidden fully connected layer.
         block_dropout: probability after each block, per channel.
@@ -47,7 +48,7 @@ class VGG(nn.Module):
         hidden: Sequence[int] = (512, 512),
         pool: Literal["max", "average"] = "max",
         grid: int = 1,
-        init: Literal["kaiming", "default"] = "kaiming",
+        init: Literal["kaiming", "dirac", "default"] = "kaiming",
         width: float = 1.0,
         head_dropout: float = 0.0,
         block_dropout: float = 0.0,
@@ -77,11 +78,13 @@ class VGG(nn.Module):
             head += [layer(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(head_dropout)]
             inputs, layer = outputs, nn.Linear
         self.classifier = nn.Sequential(*head, layer(inputs, classes))
-        if init == "kaiming":
+        if init != "default":
             for module in self.features.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                     nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                    if init == "dirac":
+                        nn.init.dirac_(module.weight[: module.in_channels])
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, classes] of normalised images [n, 3, 32, 32]; other sides work too.
