@@ -100,19 +100,19 @@ def table(title: str, rounds: list[dict[str, float]]) -> Measured:
 
 
 def main() -> None:
-    given = Arguments(rounds="3", batch_size="1024" if device().type == "cuda" else "128", width="1")
-    rounds, size = given.count("rounds"), given.count("batch_size")
+    given = Arguments(rounds="3", batch_size="1024" if device().type == "cuda" else "128", width="1", json="")
+    rounds, size, width = given.count("rounds"), given.count("batch_size"), given.given["width"]
     record = about()
     found = []
     for turn in range(rounds):
         with trained(
             *SYNTHETIC, "debug=profile", f"data.batch_size={size}", f"data.train_size={30 * size}",
-            f"model.width={given.given['width']}",
+            f"model.width={width}",
         ) as run:  # fmt: skip
             found.append((parts((run.path / "train.log").read_text()), operators(run.trace)))
         print(f"round {turn + 1} of {rounds}: {sum(found[-1][0].values()):.1f} ms a batch", flush=True)
     by_part, by_operator = zip(*found, strict=True)
-    tables = [table(f"part of the loop, batch {size}", [*by_part]), table("operator", [*by_operator])]
+    tables = [table(f"part of the loop, width {width}, batch {size}", [*by_part]), table("operator", [*by_operator])]
     for each in tables:
         print(f"\n{each.markdown()}")
     keep(given.file, record, tables)

@@ -12,10 +12,11 @@ from vgg_cifar.command_line import guard
 
 
 def main() -> None:
-    given = Arguments(rounds="3", images="50000", batch_size="1024", width="1")
+    given = Arguments(rounds="3", images="50000", batch_size="1024", width="1", json="")
     rounds, images, size = (given.count(key) for key in ("rounds", "images", "batch_size"))
+    width = given.given["width"]
     overrides = [
-        *SYNTHETIC, f"data.train_size={images}", f"data.batch_size={size}", f"model.width={given.given['width']}",
+        *SYNTHETIC, f"data.train_size={images}", f"data.batch_size={size}", f"model.width={width}",
         "trainer.max_epochs=3",
     ]  # fmt: skip
 
@@ -27,8 +28,8 @@ def main() -> None:
     sides: dict[str, Side] = {"train.py": seconds}
     if device().type == "cuda":
         sides["train.py, compiled"] = lambda: seconds("compile=true")
-    record = about()
-    keep(given.file, record, [take_turns(f"{images:,} images, batch {size}", "seconds", sides, rounds, ["train.py"])])
+    record, title = about(), f"{images:,} images, width {width}, batch {size}"
+    keep(given.file, record, [take_turns(title, "seconds", sides, rounds, ["train.py"])])
 
 
 if __name__ == "__main__":

@@ -174,7 +174,9 @@ def main() -> None:
     choices = {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     gpu = device().type == "cuda"
     matched = [name for name in POLICIES if name in choices]
-    given = Arguments(rounds="3", policies=",".join(matched), images="50000" if gpu else "5000", batch_size="128")
+    given = Arguments(
+        rounds="3", policies=",".join(matched), images="50000" if gpu else "5000", batch_size="128", json=""
+    )
     policies = given.chosen("policies", matched)
     rounds, count, size = (given.count(key) for key in ("rounds", "images", "batch_size"))
     register_resolvers()

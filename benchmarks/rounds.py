@@ -32,15 +32,15 @@ Side = Callable[[], float]
 
 
 class Arguments:
-    """What was typed after a benchmark's name, each `key=value`; every benchmark has `json`, the file of its record.
+    """What was typed after a benchmark's name, each `key=value`; `json` is the file of its record.
 
     Raises:
         UserError: for a key that the benchmark lacks, a value that it cannot use, or a folder that is not there.
     """
 
     def __init__(self, **defaults: str) -> None:
-        self.given = {key: value or "" for key, value in key_values(sys.argv[1:], {**defaults, "json": ""}).items()}
-        self.file = Path(self.given["json"]).absolute() if self.given["json"] else None
+        self.given = {key: value or "" for key, value in key_values(sys.argv[1:], {**defaults}).items()}
+        self.file = Path(self.given["json"]).absolute() if self.given.get("json") else None
         if self.file and not self.file.parent.is_dir():
             raise UserError(f"json: there is no folder {self.file.parent}")
 

@@ -24,9 +24,9 @@ def main() -> None:
     gpu = device().type == "cuda"
     given = Arguments(
         rounds="3", steps="300" if gpu else "24", width="1" if gpu else "0.5", batch_size="128", devices="1,2",
-        batch_sizes="32,128,512,1024" if gpu else "32,128,512", train_sizes="2000,10000,50000",
+        batch_sizes="32,128,512,1024" if gpu else "32,128,512", train_sizes="2000,10000,50000", json="",
     )  # fmt: skip
-    rounds, size = given.count("rounds"), given.count("batch_size")
+    rounds, size, width = given.count("rounds"), given.count("batch_size"), given.given["width"]
     steps = WARMUP_STEPS + given.count("steps", WARMUP_STEPS + 1)
     devices, batch_sizes, train_sizes = (given.counts(key) for key in ("devices", "batch_sizes", "train_sizes"))
     there = [each for each in devices if not gpu or each <= torch.cuda.device_count()]
@@ -35,7 +35,7 @@ def main() -> None:
 
     def run(batch: int, images: int, *more: str) -> Side:
         return partial(
-            rate, *SYNTHETIC, "dropout=none", "model.hidden=[]", f"model.width={given.given['width']}",
+            rate, *SYNTHETIC, "dropout=none", "model.hidden=[]", f"model.width={width}",
             f"data.batch_size={batch}", f"data.train_size={images}", f"trainer.max_steps={steps}",
             f"trainer.max_epochs={math.ceil(steps / math.ceil(images / batch))}", *more,
         )  # fmt: skip
@@ -46,14 +46,22 @@ def main() -> None:
     tables = []
     experiments: list[tuple[str, str, dict[str, Side]]] = [
         (
-            f"devices, batch {size}",
+            f"devices, width {width}, batch {size}",
             "images/s",
             {f"{each}": run(size, steps * size, f"trainer.devices={each}") for each in there},
         ),
-        ("images in a batch", "ms a step", {f"{each:,}": partial(milliseconds, each) for each in batch_sizes}),
-        (f"images in all, batch {size}", "images/s", {f"{each:,}": run(size, each) for each in train_sizes}),
+        (
+            f"images in a batch, width {width}",
+            "ms a step",
+            {f"{each:,}": partial(milliseconds, each) for each in batch_sizes},
+        ),
+        (
+            f"images in all, width {width}, batch {size}",
+            "images/s",
+            {f"{each:,}": run(size, each) for each in train_sizes},
+        ),
     ]
-    record = about() | {"width": given.given["width"]}
+    record = about()
     for title, unit, sides in experiments:
         tables.append(take_turns(title, unit, sides, rounds, [next(iter(sides))]))
         keep(given.file, record, tables)

@@ -77,7 +77,7 @@ def beyond_training() -> float:
 
 
 def main() -> None:
-    given = Arguments(rounds="5")
+    given = Arguments(rounds="5", json="")
     rounds = given.count("rounds")
     answers: dict[str, Side] = {
         typed: partial(seconds, [SCRIPT, *typed.split()], code) for typed, code in COMMANDS.items()

@@ -62,14 +62,14 @@ def bare_loop(config: Config, images: Split, device: torch.device, precision: st
     fused = precision != "16-mixed" and device.type in ("cpu", "cuda")
     optimizer = config.optimizer.build(config.weight_decay.groups(network), fused=fused)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
+    autocast = torch.autocast(device.type, DTYPE[precision], enabled=precision != "32-true")
     resident, size = images.to(device), int(config.data.batch_size)
     pixels = Normalise.of(config.data.mean, config.data.std, device)(resident.images)
     batches = cycle(zip(pixels.split(size), resident.labels.split(size), strict=True))
 
     def learn(inputs: Tensor, labels: Tensor) -> None:
-        with torch.autocast(device.type, DTYPE[precision], enabled=precision != "32-true"):
-            logits = network(inputs).float()
-            loss = nn.functional.cross_entropy(logits, labels)
+        with autocast:
+            loss = nn.functional.cross_entropy(network(inputs).float(), labels)
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -200,11 +200,9 @@ def compare(shape: str, size: int, steps: int, rounds: int) -> Measured:
 def main() -> None:
     gpu = device().type == "cuda"
     given = Arguments(
-        rounds="3",
-        shapes=",".join(SHAPES),
-        batch_sizes="128,1024" if gpu else "128",
-        steps="300" if gpu else "24",
-    )
+        rounds="3", shapes=",".join(SHAPES), batch_sizes="128,1024" if gpu else "128", steps="300" if gpu else "24",
+        json="",
+    )  # fmt: skip
     rounds, steps = given.count("rounds"), given.count("steps", WARMUP_STEPS + 1)  # with fewer, train.py times them all
     shapes, sizes = given.chosen("shapes", SHAPES), given.counts("batch_sizes")
     register_resolvers()
