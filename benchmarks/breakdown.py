@@ -20,6 +20,7 @@ from typing import Any
 
 from rounds import SYNTHETIC, Arguments, Measured, about, device, keep, trained
 from vgg_cifar.command_line import guard
+from vgg_cifar.errors import UserError
 
 BATCHES = 20
 SHOWN = 15
@@ -37,23 +38,28 @@ def parts(log: str) -> dict[str, float]:
     return {part: total * share / 100 for part, share in zip(PARTS, shares, strict=True)}
 
 
-def operators(trace: Path) -> dict[str, float]:
-    """Milliseconds a batch by the operator that the device worked for, and those in which nothing ran."""
+def operators(trace: Path, *, gpu: bool) -> dict[str, float]:
+    """Milliseconds a batch by the operator that the device worked for, and those in which nothing ran.
+
+    Raises:
+        UserError: if torch's profiler saw nothing of the GPU.
+    """
     with gzip.open(trace, "rt") as file:
         events = [each for each in json.load(file)["traceEvents"] if each["ph"] == "X" and "ts" in each]
     called = [each for each in events if each["cat"] == "cpu_op"]
-    work = [each for each in events if each["cat"] in ON_DEVICE]
+    work = [each for each in events if each["cat"] in ON_DEVICE] if gpu else called
+    if not work:
+        raise UserError("profile: the trace has no kernels; torch's profiler may not be allowed to watch this GPU")
     spent: Counter[str] = Counter()
-    if work:
+    if gpu:
         names = {each["args"]["External id"]: each["name"] for each in called}
         for each in work:
             spent[names.get(each["args"].get("External id"), each["name"])] += each["dur"]
     else:
         for _, of_thread in groupby(sorted(called, key=thread), key=thread):
             spent.update(own(of_thread))
-    busy = work or called
     window = max(map(end, called + work)) - min(each["ts"] for each in called + work)
-    spent["(nothing runs)"] = window - union(busy)
+    spent["(nothing runs)"] = window - union(work)
     return {name: microseconds / 1000 / BATCHES for name, microseconds in spent.items()}
 
 
@@ -100,7 +106,8 @@ def table(title: str, rounds: list[dict[str, float]]) -> Measured:
 
 
 def main() -> None:
-    given = Arguments(rounds="3", batch_size="1024" if device().type == "cuda" else "128", width="1", json="")
+    gpu = device().type == "cuda"
+    given = Arguments(rounds="3", batch_size="1024" if gpu else "128", width="1", json="")
     rounds, size, width = given.count("rounds"), given.count("batch_size"), given.given["width"]
     record = about()
     found = []
@@ -109,7 +116,7 @@ def main() -> None:
             *SYNTHETIC, "debug=profile", f"data.batch_size={size}", f"data.train_size={30 * size}",
             f"model.width={width}",
         ) as run:  # fmt: skip
-            found.append((parts((run.path / "train.log").read_text()), operators(run.trace)))
+            found.append((parts((run.path / "train.log").read_text()), operators(run.trace, gpu=gpu)))
         print(f"round {turn + 1} of {rounds}: {sum(found[-1][0].values()):.1f} ms a batch", flush=True)
     by_part, by_operator = zip(*found, strict=True)
     tables = [table(f"part of the loop, width {width}, batch {size}", [*by_part]), table("operator", [*by_operator])]

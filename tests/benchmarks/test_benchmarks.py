@@ -46,10 +46,10 @@ def event(category: str, name: str, start: float, length: float, call: int = 0) 
     }  # fmt: skip
 
 
-def of_trace(folder: Path, *events: dict[str, Any]) -> dict[str, float]:
+def of_trace(folder: Path, *events: dict[str, Any], gpu: bool) -> dict[str, float]:
     path = folder / "trace.json.gz"
     path.write_bytes(gzip.compress(json.dumps({"traceEvents": [{"ph": "M", "name": "thread"}, *events]}).encode()))
-    return breakdown.operators(path)
+    return breakdown.operators(path, gpu=gpu)
 
 
 def test_on_a_gpu_the_time_of_kernels_goes_to_the_operators_that_launched_them(tmp_path: Path) -> None:
@@ -60,6 +60,7 @@ def test_on_a_gpu_the_time_of_kernels_goes_to_the_operators_that_launched_them(t
         event("kernel", "gemm", 2, 3, call=7),
         event("kernel", "elementwise", 4, 2, call=8),  # beside the end of the other, in another stream
         event("gpu_memcpy", "Memcpy HtoD", 8, 2),
+        gpu=True,
     ) == pytest.approx({"aten::mm": 3, "aten::add_": 2, "Memcpy HtoD": 2, "(nothing runs)": 4})
 
 
@@ -70,7 +71,13 @@ def test_on_a_cpu_an_operator_has_the_time_that_is_not_in_those_it_calls(tmp_pat
         event("cpu_op", "aten::addmm", 1, 4),
         event("cpu_op", "aten::copy_", 2, 1),
         event("cpu_op", "aten::relu", 8, 2),
+        gpu=False,
     ) == pytest.approx({"aten::linear": 2, "aten::addmm": 3, "aten::copy_": 1, "aten::relu": 2, "(nothing runs)": 2})
+
+
+def test_a_trace_without_kernels_is_not_taken_for_one_of_a_gpu(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the trace has no kernels"):
+        of_trace(tmp_path, event("cpu_op", "aten::mm", 0, 1), gpu=True)
 
 
 def test_the_page_says_what_the_records_say() -> None:
