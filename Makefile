@@ -43,7 +43,7 @@ format: setup  ## Put every file into its format.
 	@$(BIN)/ruff format --quiet .
 
 benchmark: setup  ## How fast a training step is here, beside the usual loop (some minutes).
-	@$(BIN)/python benchmarks/train_step.py
+	@$(BIN)/python benchmarks/train_step.py shapes=plain
 
 lock: setup  ## Pin the newest versions that pyproject.toml allows.
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -100,13 +100,22 @@ def sources(records: list[dict[str, Any]]) -> str:
 
 
 def fill_in(text: str, records: list[dict[str, Any]]) -> str:
-    """A page with what stands between its markers, `<!-- table -->` and `<!-- sources -->`, made anew of the records.
+    """A page whose table, and list of sources if it has one, are made anew of the records.
+
+    Raises:
+        UserError: as `fill`.
+    """
+    return fill(text, {"table": table(records), "sources": sources(records)})
+
+
+def fill(text: str, contents: dict[str, str]) -> str:
+    """A page with contents put between their markers, `<!-- NAME -->` and `<!-- end of NAME -->`, where it has them.
 
     Raises:
         UserError: if it has no marker, or one that nothing closes.
     """
     filled = 0
-    for name, content in {"table": table(records), "sources": sources(records)}.items():
+    for name, content in contents.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
@@ -116,5 +125,5 @@ def fill_in(text: str, records: list[dict[str, Any]]) -> str:
             text = f"{before}{begin}\n{content}\n{end}{after}"
             filled += 1
     if not filled:
-        raise UserError("the page lacks the line <!-- table -->")
+        raise UserError(f"the page lacks the line <!-- {next(iter(contents))} -->")
     return text
