@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from vgg_cifar.augmentation import AugmentationOptions
+from vgg_cifar.augmentation import Augmentation
 from vgg_cifar.averaging import AveragingOptions
 from vgg_cifar.data import DataOptions
 from vgg_cifar.dropout import DropoutOptions
@@ -42,7 +42,7 @@ class Config(Options):
     model: ModelOptions
     optimizer: OptimizerOptions
     schedule: ScheduleOptions
-    augmentation: AugmentationOptions
+    augmentation: Augmentation
     dropout: DropoutOptions
     weight_decay: WeightDecayOptions
     averaging: AveragingOptions

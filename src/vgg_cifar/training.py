@@ -68,7 +68,7 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
 
 def make_datamodule(config: Config) -> DataModule:
     """The run's images."""
-    augment = config.augmentation.build(config.seed)
+    augment = config.augmentation.build(config.seed, config.data.mean)
     return DataModule(config.data, config.seed, augment, monitor_test=config.monitor_test)
 
 

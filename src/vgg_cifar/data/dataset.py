@@ -31,8 +31,8 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Split:
-        """The same images on another device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        """The same images on another device, channels last in memory, as augmentation and network take them."""
+        return Split(self.images.to(device, memory_format=torch.channels_last), self.labels.to(device))
 
 
 @dataclass(frozen=True)
