@@ -253,11 +253,11 @@ def differences_from_defaults(raw: dict[str, Any]) -> dict[str, Any]:
 def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
     """Check the configuration in a run's folder.
 
-    Groups, and options outside of groups, that came after the run was made are as by default; so is the logger, which
-    says nothing about the run.
+    Groups, and options outside of groups, that came after the run was made are as by default; so are the logger and the
+    augmentation, which say nothing about what the run made.
 
     Raises:
         UserError: for any mistake.
     """
     defaults = _defaults().raw
-    return check({**defaults, **raw, "logger": defaults["logger"]}, allow)
+    return check({**defaults, **raw, **{group: defaults[group] for group in ("logger", "augmentation")}}, allow)

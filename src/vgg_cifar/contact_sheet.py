@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.io import write_png
 from torchvision.utils import make_grid
 
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.training import make_datamodule
-
-MOST = 100
 
 
 def draw(config: Config, images: int, epochs: int) -> Tensor:
@@ -50,20 +48,7 @@ def write(sheet: Tensor, file: Path) -> None:
     """
     file = file.expanduser()
     try:
-        with file.open("ab"):
-            pass
-        write_png(sheet, str(file), compression_level=9)
-    except (OSError, RuntimeError) as error:
+        Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(file, "PNG", optimize=True)
+    except OSError as error:
         raise UserError(f"file: {file} cannot be written; name a .png in a folder that exists") from error
     print(f"{file}: each row an image as it is, then as the epochs see it")
-
-
-def count(typed: str | None, key: str) -> int:
-    """A number of rows or columns.
-
-    Raises:
-        UserError: if it is none, or too large for a picture.
-    """
-    if typed is None or not typed.isdecimal() or not 1 <= int(typed) <= MOST:
-        raise UserError(f"{key}: should be a whole number from 1 to {MOST}, is {typed}")
-    return int(typed)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import transforms
 
-from vgg_cifar.augmentation.geometry import Geometry
+from vgg_cifar.augmentation.batch import Steps
+from vgg_cifar.augmentation.geometry import Crop, Flip, Rotation
 from vgg_cifar.composition import CONF
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Normalise, TrainLoader
@@ -30,6 +31,10 @@ def split_of(count: int) -> Split:
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
     return Split(images, torch.arange(count))
+
+
+def augmentation(seed: int) -> Augment:
+    return Steps((Crop(seed, 4, "zero"), Flip(seed), Rotation(seed, 15)))
 
 
 def train_steps(
@@ -81,7 +86,7 @@ def united(parts: Sequence[Batch]) -> tuple[Tensor, Tensor]:
 def test_the_parts_of_a_step_are_what_one_device_would_see(
     world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool
 ) -> None:
-    augment = Geometry(seed, padding=4, flip=True, degrees=15) if augmented else None
+    augment = augmentation(seed) if augmented else None
     alone = train_steps(count, batch_size=batch_size, seed=seed, epoch=epoch, augment=augment)
     dealt = train_steps(
         count,
@@ -213,7 +218,7 @@ def test_normalising_equals_torchvisions_for_every_value_a_pixel_can_have(name: 
     assert (ours - expected).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("augment", [None, Geometry(0, padding=4, flip=True, degrees=15)], ids=["plain", "augmented"])
+@pytest.mark.parametrize("augment", [None, augmentation(0)], ids=["plain", "augmented"])
 def test_batches_are_float32_and_channels_last_and_leave_the_resident_images_alone(augment: Augment | None) -> None:
     split = split_of(10)
     before = split.images.clone()
