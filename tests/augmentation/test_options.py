@@ -18,8 +18,8 @@ EXPECTED: dict[str, tuple[Step, ...]] = {
     "augmentation=rotate": (*STANDARD, Rotation(3, 15.0)),
     "augmentation=cutout": (*STANDARD, Cutout(3, 8, COLOUR)),
     "augmentation=erase": (*STANDARD, Erasing(3, 0.5, COLOUR)),
-    "augmentation=trivial": (*STANDARD, Even(3, 1, WIDE, range(BINS))),
-    "augmentation=rand": (*STANDARD, Even(3, 2, NARROW, [9])),
+    "augmentation=trivial": (*STANDARD, Even(3, 1, WIDE, tuple(range(BINS)))),
+    "augmentation=rand": (*STANDARD, Even(3, 2, NARROW, (9,))),
     "augmentation=auto": (*STANDARD, Learned(3)),
     "augmentation=none augmentation.flip=true": (Flip(3),),
     "augmentation=none augmentation.cutout=16": (Cutout(3, 16, COLOUR),),
@@ -27,14 +27,14 @@ EXPECTED: dict[str, tuple[Step, ...]] = {
     "augmentation=trivial augmentation.cutout=16 augmentation.flip=alternating": (
         Crop(3, 4, "zero"),
         Flip(3, alternating=True),
-        Even(3, 1, WIDE, range(BINS)),
+        Even(3, 1, WIDE, tuple(range(BINS))),
         Cutout(3, 16, COLOUR),
     ),
     "augmentation=rand augmentation.operations=3 augmentation.magnitude=14 augmentation.degrees=30 "
     "augmentation.erase=1 augmentation.cutout=4": (
         *STANDARD,
         Rotation(3, 30.0),
-        Even(3, 3, NARROW, [14]),
+        Even(3, 3, NARROW, (14,)),
         Erasing(3, 1.0, COLOUR),
         Cutout(3, 4, COLOUR),
     ),

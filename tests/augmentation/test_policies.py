@@ -13,8 +13,8 @@ from vgg_cifar.augmentation.policies import BINS, CIFAR10, NARROW, WIDE, Even, L
 
 Apply = Callable[[Callable[..., Tensor], Tensor], Tensor]
 CPU = torch.device("cpu")
-TRIVIAL = Even(0, 1, WIDE, range(BINS))
-RAND = [Even(0, 2, NARROW, [level]) for level in range(BINS)]
+TRIVIAL = Even(0, 1, WIDE, tuple(range(BINS)))
+RAND = [Even(0, 2, NARROW, (level,)) for level in range(BINS)]
 AUTO = Learned(0)
 MOVES = sorted({*TRIVIAL.moves(), *(move for policy in RAND for move in policy.moves()), *AUTO.moves()})
 THEIRS = {

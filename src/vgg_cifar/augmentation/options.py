@@ -90,7 +90,7 @@ class Augmentation(Options):
         from vgg_cifar.augmentation.policies import BINS, NARROW, WIDE, Even, Learned
 
         if self.policy == "trivial":
-            return Even(seed, 1, WIDE, range(BINS))
+            return Even(seed, 1, WIDE, tuple(range(BINS)))
         if self.operations is not None and self.magnitude is not None:
-            return Even(seed, self.operations, NARROW, [self.magnitude])
+            return Even(seed, self.operations, NARROW, (self.magnitude,))
         return Learned(seed)

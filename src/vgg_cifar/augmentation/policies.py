@@ -109,8 +109,7 @@ class Moves(NamedTuple):
     factors: Tensor
 
 
-@cache
-def compiled(moves: tuple[Move, ...], device: torch.device) -> Moves:
+def compiled(moves: Sequence[Move], device: torch.device) -> Moves:
     """The moves as tensors on a device."""
     return Moves(
         torch.tensor([OPERATIONS.index(move.operation) for move in moves]).to(device),
@@ -176,8 +175,12 @@ def perform(pixels: Tensor, moves: Moves, numbers: Tensor) -> Tensor:
 
 
 def _is(operation: Tensor, *names: str) -> Tensor:
-    known = torch.tensor([name in names for name in OPERATIONS])
-    return known.to(operation.device).index_select(0, operation)
+    return _known(names, operation.device).index_select(0, operation)
+
+
+@cache
+def _known(names: tuple[str, ...], device: torch.device) -> Tensor:
+    return torch.tensor([name in names for name in OPERATIONS], device=device)
 
 
 def _change_tones(pixels: Tensor, operation: Tensor, tables: Tensor, factors: Tensor) -> Tensor:
@@ -207,11 +210,11 @@ class Even:
     seed: int
     operations: int
     ranges: Range
-    levels: Sequence[int]
+    levels: tuple[int, ...]
 
     def __call__(self, pixels: Tensor, indices: Tensor, epoch: int) -> Tensor:
         """A `batch.Step`."""
-        moves = compiled(self.moves(), pixels.device)
+        moves = _moves_of(self, pixels.device)
         for turn in range(self.operations):
             pixels = perform(pixels, moves, self.draw(indices, epoch, turn))
         return pixels
@@ -247,7 +250,7 @@ class Learned:
 
     def __call__(self, pixels: Tensor, indices: Tensor, epoch: int) -> Tensor:
         """A `batch.Step`."""
-        moves = compiled(self.moves(), pixels.device)
+        moves = _moves_of(self, pixels.device)
         for turn in range(2):
             pixels = perform(pixels, moves, self.draw(indices, epoch, turn))
         return pixels
@@ -261,7 +264,16 @@ class Learned:
     def draw(self, indices: Tensor, epoch: int, turn: int) -> Tensor:
         """The numbers, int64 [n], of the moves that images make at a turn."""
         pair = draws.integers(indices, len(CIFAR10), self.seed, epoch, "pair")
-        chances = torch.tensor([chance for pair in CIFAR10 for _, chance, _ in pair]).to(indices.device)
         place = 2 * pair + turn
-        happens = draws.uniform(indices, self.seed, epoch, "chance", turn) < chances[place]
+        happens = draws.uniform(indices, self.seed, epoch, "chance", turn) < _chances(indices.device)[place]
         return (1 + 2 * place + draws.coin(indices, self.seed, epoch, "sign", turn)) * happens
+
+
+@cache
+def _moves_of(policy: Even | Learned, device: torch.device) -> Moves:
+    return compiled(policy.moves(), device)
+
+
+@cache
+def _chances(device: torch.device) -> Tensor:
+    return torch.tensor([chance for pair in CIFAR10 for _, chance, _ in pair], device=device)
