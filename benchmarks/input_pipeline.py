@@ -85,7 +85,7 @@ def train_loader(config: Config, where: torch.device) -> Batches:
     """A run's own loader of training images, an epoch further at each call."""
     datamodule = make_datamodule(config)
     trainer = SimpleNamespace(
-        current_epoch=0, global_rank=0, world_size=1, accumulate_grad_batches=1,
+        current_epoch=0, max_epochs=1, global_rank=0, world_size=1, accumulate_grad_batches=1,
         strategy=SimpleNamespace(root_device=where),
     )  # fmt: skip
     datamodule.trainer = cast(Any, trainer)
@@ -93,7 +93,7 @@ def train_loader(config: Config, where: torch.device) -> Batches:
 
     def batches() -> Iterator[Any]:
         trainer.current_epoch += 1
-        yield from loader
+        yield from loader.after(0)
 
     return batches
 

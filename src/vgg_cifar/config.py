@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from vgg_cifar.augmentation import AugmentationOptions
+from vgg_cifar.augmentation import Augmentation
 from vgg_cifar.averaging import AveragingOptions
 from vgg_cifar.data import DataOptions
 from vgg_cifar.dropout import DropoutOptions
@@ -43,7 +43,7 @@ class Config(Options):
     model: ModelOptions
     optimizer: OptimizerOptions
     schedule: ScheduleOptions
-    augmentation: AugmentationOptions
+    augmentation: Augmentation
     resizing: ResizingOptions
     dropout: DropoutOptions
     weight_decay: WeightDecayOptions

@@ -71,8 +71,8 @@ def make_datamodule(config: Config) -> DataModule:
     return DataModule(
         config.data,
         config.seed,
-        augment=config.augmentation.build(config.seed),
-        mix=None,
+        augment=config.augmentation.build(config.seed, config.data.mean),
+        mix=config.augmentation.mixing(config.seed),
         side=config.resizing.side,
         monitor_test=config.monitor_test,
     )

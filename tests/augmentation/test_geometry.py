@@ -1,6 +1,7 @@
 """Shifts, mirror images and rotations: torchvision's, pixel for pixel, with a draw of its own for every image."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,100 +10,107 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import functional as reference
 
-from vgg_cifar.augmentation.geometry import Geometry, crop_and_flip, rotate
+from vgg_cifar.augmentation.geometry import Crop, Flip, Rotation, affine, crop, mirror, rotate
 
-
-def random_images(count: int, height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+MODES = {"zero": "constant", "reflect": "reflect"}
 
 
 def marked(count: int, row: slice, column: slice) -> Tensor:
     """Black images with one white patch."""
-    images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
-    images[:, :, row, column] = 255
-    return images
+    pixels = torch.zeros(count, 32, 32, 3, dtype=torch.uint8)
+    pixels[:, row, column] = 255
+    return pixels
 
 
+@pytest.mark.parametrize("mode", MODES)
 @given(
     windows=st.integers(0, 5).flatmap(
         lambda padding: st.tuples(
             st.just(padding),
             st.lists(
-                st.tuples(st.integers(0, 2 * padding), st.integers(0, 2 * padding), st.booleans()),
+                st.tuples(st.integers(0, 2 * padding), st.integers(0, 2 * padding)),
                 min_size=1,
                 max_size=5,
             ),
         )
     ),
-    height=st.integers(4, 33),
-    width=st.integers(4, 33),
+    height=st.integers(6, 33),
+    width=st.integers(6, 33),
 )
 @settings(deadline=None, max_examples=150)
-def test_crop_and_flip_equals_torchvision_bit_for_bit(
-    windows: tuple[int, list[tuple[int, int, bool]]], height: int, width: int
+def test_a_crop_equals_torchvisions_bit_for_bit(
+    mode: str,
+    windows: tuple[int, list[tuple[int, int]]],
+    height: int,
+    width: int,
+    random_pixels: Callable[..., Tensor],
 ) -> None:
     padding, chosen = windows
-    images = random_images(len(chosen), height, width)
-    top, left, mirrored = (torch.tensor(values) for values in zip(*chosen, strict=True))
-    expected = []
-    for image, (row, column, flip) in zip(images, chosen, strict=True):
-        window = reference.crop(reference.pad(image, [padding] * 4), row, column, height, width)
-        expected.append(reference.hflip(window) if flip else window)
-    ours = crop_and_flip(images, padding, top, left, mirrored)
+    pixels = random_pixels(len(chosen), height, width)
+    top, left = (torch.tensor(values) for values in zip(*chosen, strict=True))
+    expected = [
+        reference.crop(
+            reference.pad(image, [padding] * 4, padding_mode=MODES[mode]), row, column, height, width
+        ).permute(1, 2, 0)
+        for image, (row, column) in zip(pixels.permute(0, 3, 1, 2), chosen, strict=True)
+    ]
+    ours = crop(pixels, padding, mode, top, left)
     assert ours.dtype == torch.uint8
     assert torch.equal(ours, torch.stack(expected))
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("corner", [0, 62])
+def test_the_largest_padding_can_be_had(mode: str, corner: int, random_pixels: Callable[..., Tensor]) -> None:
+    pixels = random_pixels(2)
+    padded = reference.pad(pixels.permute(0, 3, 1, 2), [31] * 4, padding_mode=MODES[mode])
+    expected = padded[..., corner : corner + 32, corner : corner + 32].permute(0, 2, 3, 1)
+    where = torch.full((2,), corner)
+    assert torch.equal(crop(pixels, 31, mode, where, where), expected)
+
+
+def test_a_mirror_image_equals_torchvisions(
+    pixels: Tensor, like_torchvision: Callable[[Callable[..., Tensor], Tensor], Tensor]
+) -> None:
+    assert torch.equal(mirror(pixels), like_torchvision(reference.hflip, pixels))
+
+
 @pytest.mark.parametrize("degrees", [-180, -90, 0, 90, 180, 270])
-def test_a_rotation_by_quarter_turns_is_exact(degrees: int) -> None:
-    images = random_images(4)
-    ours = rotate(images, torch.full((4,), float(degrees)))
+def test_a_rotation_by_quarter_turns_is_exact(degrees: int, random_pixels: Callable[..., Tensor]) -> None:
+    pixels = random_pixels(4)
+    ours = rotate(pixels, torch.full((4,), float(degrees)))
     assert ours.dtype == torch.uint8
-    assert torch.equal(ours, torch.rot90(images, degrees // 90, dims=(2, 3)))  # counter-clockwise
-    assert torch.equal(ours, reference.rotate(images, degrees))
+    assert torch.equal(ours, torch.rot90(pixels, degrees // 90, dims=(1, 2)))  # counter-clockwise
+    assert torch.equal(ours, reference.rotate(pixels.permute(0, 3, 1, 2), degrees).permute(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (31, 31), (24, 32)])
-def test_a_rotation_equals_torchvisions_but_for_one_pixel_in_a_thousand(height: int, width: int) -> None:
-    images = random_images(100, height, width)
+def test_a_rotation_equals_torchvisions_but_for_one_pixel_in_a_thousand(
+    height: int, width: int, random_pixels: Callable[..., Tensor]
+) -> None:
+    pixels = random_pixels(100, height, width)
     degrees = torch.linspace(-180, 180, 100)
     expected = torch.stack(
-        [reference.rotate(image, float(angle)) for image, angle in zip(images, degrees, strict=True)]
+        [
+            reference.rotate(image.permute(2, 0, 1), float(angle)).permute(1, 2, 0)
+            for image, angle in zip(pixels, degrees, strict=True)
+        ]
     )
-    differing = (rotate(images, degrees) != expected).any(dim=1)
+    differing = (rotate(pixels, degrees) != expected).any(dim=-1)
     assert differing.float().mean() <= 1e-3
 
 
-@given(
-    chosen=st.lists(st.integers(0, 49), min_size=1, max_size=20), epoch=st.integers(0, 100), seed=st.integers(0, 100)
-)
-@settings(deadline=None, max_examples=50)
-def test_what_happens_to_an_image_does_not_depend_on_its_neighbours(chosen: list[int], epoch: int, seed: int) -> None:
-    images, indices = random_images(50), torch.arange(50) + 1000
-    augment = Geometry(seed, padding=4, flip=True, degrees=15)
-    together = augment(images, indices, epoch)
-    subset = torch.tensor(chosen)
-    assert torch.equal(augment(images[subset], indices[subset], epoch), together[subset])
-
-
-def test_epoch_seed_and_image_each_change_what_happens() -> None:
-    image, index = random_images(1), torch.tensor([5])
-    augment = Geometry(0, padding=4, flip=True, degrees=15)
-    usual = augment(image, index, 0)
-    assert torch.equal(augment(image, index, 0), usual)
-    others = [
-        augment(image, index, 1),
-        augment(image, index + 1, 0),
-        Geometry(1, padding=4, flip=True, degrees=15)(image, index, 0),
-    ]
-    assert not any(torch.equal(other, usual) for other in others)
+def test_an_affine_map_takes_each_pixel_from_where_the_matrix_says_and_black_from_outside() -> None:
+    pixels = torch.arange(1, 13, dtype=torch.uint8).reshape(1, 3, 4, 1)
+    right_and_up = torch.tensor([[1.0, 0.0, -1.0, 0.0, 1.0, 1.0]])
+    assert affine(pixels, right_and_up)[0, ..., 0].tolist() == [[0, 5, 6, 7], [0, 9, 10, 11], [0, 0, 0, 0]]
 
 
 def test_shifts_cover_every_offset_about_equally_often() -> None:
     padding, count = 2, 5000
-    shifted = Geometry(0, padding=padding)(marked(count, slice(16, 17), slice(16, 17)), torch.arange(count), 0)
-    _, row, column = shifted[:, 0].nonzero().unbind(1)
+    pixels = marked(count, slice(16, 17), slice(16, 17))
+    shifted = Crop(0, padding, "zero")(pixels, torch.arange(count), 0)
+    _, row, column = shifted[..., 0].nonzero().unbind(1)
     reach = 2 * padding + 1
     places = torch.bincount((row - 16 + padding) * reach + column - 16 + padding, minlength=reach**2)
     assert len(row) == count
@@ -111,20 +119,41 @@ def test_shifts_cover_every_offset_about_equally_often() -> None:
     assert (places - expected).abs().max() < 5 * math.sqrt(expected)
 
 
-def test_about_half_of_the_images_are_mirrored_and_the_others_are_left_alone() -> None:
-    count = 4000
-    images = random_images(1).expand(count, -1, -1, -1)
-    flipped = Geometry(0, flip=True)(images, torch.arange(count), 0)
-    mirrored = (flipped == images.flip(3)).flatten(1).all(dim=1)
-    untouched = (flipped == images).flatten(1).all(dim=1)
+def is_mirrored(flipped: Tensor, pixels: Tensor) -> Tensor:
+    """Which images are mirrored; the others have to be as they were."""
+    mirrored = (flipped == pixels.flip(2)).flatten(1).all(dim=1)
+    untouched = (flipped == pixels).flatten(1).all(dim=1)
     assert torch.equal(mirrored, ~untouched)
-    assert abs(int(mirrored.sum()) - count / 2) < 5 * math.sqrt(count) / 2
+    return mirrored
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_about_half_of_the_images_are_mirrored_and_the_others_are_left_alone(
+    alternating: bool, random_pixels: Callable[..., Tensor]
+) -> None:
+    count = 4000
+    pixels = random_pixels(1).expand(count, -1, -1, -1)
+    for epoch in range(3):
+        mirrored = is_mirrored(Flip(0, alternating)(pixels, torch.arange(count), epoch), pixels)
+        assert abs(int(mirrored.sum()) - count / 2) < 5 * math.sqrt(count) / 2
+
+
+def test_an_alternating_flip_shows_each_side_of_each_image_every_other_epoch(
+    random_pixels: Callable[..., Tensor],
+) -> None:
+    pixels, indices = random_pixels(200), torch.arange(200)
+    sides = [is_mirrored(Flip(5, alternating=True)(pixels, indices, epoch), pixels) for epoch in range(6)]
+    for epoch in range(5):
+        assert torch.equal(sides[epoch + 1], ~sides[epoch])
+    drawn_anew = [is_mirrored(Flip(5)(pixels, indices, epoch), pixels) for epoch in range(2)]
+    assert torch.equal(drawn_anew[0], sides[0])  # the first epoch is the same one
+    assert not torch.equal(drawn_anew[1], sides[1])
 
 
 def test_angles_spread_evenly_to_both_sides_and_no_farther_than_asked_for() -> None:
     count, degrees = 2000, 30.0
-    rotated = Geometry(0, degrees=degrees)(marked(count, slice(14, 18), slice(28, 31)), torch.arange(count), 0)
-    weights = rotated[:, 0].float() / rotated[:, 0].float().sum(dim=(1, 2), keepdim=True)
+    rotated = Rotation(0, degrees)(marked(count, slice(14, 18), slice(28, 31)), torch.arange(count), 0)
+    weights = rotated[..., 0].float() / rotated[..., 0].float().sum(dim=(1, 2), keepdim=True)
     offset = torch.arange(32) - 15.5
     up = -(weights.sum(2) * offset).sum(1)
     right = (weights.sum(1) * offset).sum(1)
@@ -135,18 +164,3 @@ def test_angles_spread_evenly_to_both_sides_and_no_farther_than_asked_for() -> N
     deviation = degrees / math.sqrt(3)  # of an even distribution
     assert abs(float(angles.mean())) < 5 * deviation / math.sqrt(count)
     assert float(angles.std()) == pytest.approx(deviation, rel=0.05)
-
-
-def test_without_padding_flip_and_rotation_an_image_stays_as_it_is() -> None:
-    images = random_images(20)
-    assert torch.equal(Geometry(3)(images, torch.arange(20), 4), images)
-
-
-def test_the_images_handed_in_are_not_changed() -> None:
-    images = random_images(20)
-    before = images.clone()
-    augmented = Geometry(0, padding=4, flip=True, degrees=15)(images, torch.arange(20), 0)
-    assert augmented.shape == images.shape
-    assert augmented.dtype == images.dtype
-    assert not torch.equal(augmented, images)
-    assert torch.equal(images, before)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision import transforms
 
-from vgg_cifar.augmentation.geometry import Geometry
+from vgg_cifar.augmentation.batch import Steps
+from vgg_cifar.augmentation.geometry import Crop, Flip, Rotation
 from vgg_cifar.augmentation.mixing import Mixing
 from vgg_cifar.composition import CONF
 from vgg_cifar.data.dataset import Split
@@ -32,6 +33,10 @@ def split_of(count: int) -> Split:
     generator = torch.Generator().manual_seed(count)
     images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
     return Split(images, torch.arange(count))
+
+
+def augmentation(seed: int) -> Augment:
+    return Steps((Crop(seed, 4, "zero"), Flip(seed), Rotation(seed, 15)))
 
 
 def train_steps(
@@ -85,7 +90,7 @@ def united(parts: Sequence[Batch]) -> tuple[Tensor, Tensor]:
 def test_the_parts_of_a_step_are_what_one_device_would_see(
     world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool
 ) -> None:
-    augment = Geometry(seed, padding=4, flip=True, degrees=15) if augmented else None
+    augment = augmentation(seed) if augmented else None
     alone = train_steps(count, batch_size=batch_size, seed=seed, epoch=epoch, augment=augment)
     dealt = train_steps(
         count,
@@ -112,7 +117,7 @@ def test_mixtures_are_what_one_device_would_see(
     world_size: int, accumulate: int, count: int, batch_size: int, epoch: int, kind: Any
 ) -> None:
     def steps(**dealt: int) -> list[list[Batch]]:
-        augment, mix = Geometry(0, padding=4, flip=True), Mixing(kind, 1.0, 0.9, seed=0)
+        augment, mix = Steps((Crop(0, 4, "zero"), Flip(0))), Mixing(kind, 1.0, 0.9, seed=0)
         return train_steps(count, batch_size=batch_size, epoch=epoch, augment=augment, mix=mix, **dealt)
 
     for parts, (whole,) in zip(steps(world_size=world_size, accumulate=accumulate), steps(), strict=True):
@@ -125,7 +130,7 @@ def test_each_image_is_mixed_with_another_of_its_step_augmented_as_that_one_is()
     def halves(images: Tensor, others: Tensor, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         return (images + others) / 2, torch.full((len(images),), 0.5)
 
-    augment = Geometry(0, padding=4, flip=True)
+    augment = Steps((Crop(0, 4, "zero"), Flip(0)))
     plain = train_steps(40, batch_size=16, augment=augment)
     for (batch,), (alone,) in zip(train_steps(40, batch_size=16, augment=augment, mix=halves), plain, strict=True):
         assert batch.mixed_in is not None
@@ -142,7 +147,7 @@ def test_each_image_is_mixed_with_another_of_its_step_augmented_as_that_one_is()
 def test_an_epoch_gone_on_with_continues_with_the_very_next_batch(
     accumulate: int, count: int, batch_size: int, data: st.DataObject
 ) -> None:
-    augment = Geometry(0, padding=4, flip=True)
+    augment = Steps((Crop(0, 4, "zero"), Flip(0)))
     done = 0
     loader = TrainLoader(
         split_of(count), PLAIN, batch_size=batch_size, seed=0, epoch=lambda: 2, augment=augment,
@@ -170,7 +175,7 @@ def test_images_are_resized_as_torchvision_does(side: int) -> None:
 def test_images_in_the_hosts_memory_reach_the_labels_device() -> None:
     split = split_of(10)
     away = split.to(torch.device("meta"), images=False)
-    assert away.images is split.images
+    assert away.images.device == split.images.device
     normalise = Normalise.of([0.5] * 3, [0.2] * 3, torch.device("meta"))
     for batch in EvalLoader(away, normalise, batch_size=4, split="test"):
         assert batch.images.device.type == batch.labels.device.type == "meta"
@@ -290,7 +295,7 @@ def test_normalising_equals_torchvisions_for_every_value_a_pixel_can_have(name: 
     assert (ours - expected).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("augment", [None, Geometry(0, padding=4, flip=True, degrees=15)], ids=["plain", "augmented"])
+@pytest.mark.parametrize("augment", [None, augmentation(0)], ids=["plain", "augmented"])
 def test_batches_are_float32_and_channels_last_and_leave_the_resident_images_alone(augment: Augment | None) -> None:
     split = split_of(10)
     before = split.images.clone()

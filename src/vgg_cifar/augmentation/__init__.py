@@ -1,5 +1,5 @@
 """What happens to training images: batched, on the device, each image by its own draw."""
 
-from vgg_cifar.augmentation.options import AugmentationOptions, NoAugmentation, Rotate, Standard
+from vgg_cifar.augmentation.options import Augmentation
 
-__all__ = ["AugmentationOptions", "NoAugmentation", "Rotate", "Standard"]
+__all__ = ["Augmentation"]

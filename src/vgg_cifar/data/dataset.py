@@ -31,8 +31,9 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device, *, images: bool = True) -> Split:
-        """The same on another device, or only the labels, and the images where they are."""
-        return Split(self.images.to(device) if images else self.images, self.labels.to(device))
+        """The same on another device, or only the labels; images channels last in memory, as a network takes them."""
+        moved = self.images.to(device if images else self.images.device, memory_format=torch.channels_last)
+        return Split(moved, self.labels.to(device))
 
     def pictures(self, chosen: Tensor | slice) -> Tensor:
         """uint8 [m, 3, 32, 32] on the labels' device: the images at some places, int64 [m]."""

@@ -67,7 +67,12 @@ class Normalise:
     def __call__(self, images: Tensor) -> Tensor:
         """Turn uint8 [n, 3, 32, 32] into float32, channels last."""
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
-        return pixels.mul_(self.scale).add_(self.shift)
+        # Written out for all pixels of an image, the constants are read in one go with them.
+        scale, shift = (
+            each.expand(-1, -1, *images.shape[2:]).contiguous(memory_format=torch.channels_last)
+            for each in (self.scale, self.shift)
+        )
+        return pixels.mul_(scale).add_(shift)
 
 
 class TrainLoader:
