@@ -11,6 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from vgg_cifar.convolution import Conv2d
+
 BLOCKS: dict[int, tuple[int, ...]] = {
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
@@ -61,7 +63,7 @@ class VGG(nn.Module):
             outputs = max(1, round(full * width))
             for _ in range(convolutions):
                 features += [
-                    nn.Conv2d(channels, outputs, 3, padding=1),
+                    Conv2d(channels, outputs),
                     nn.BatchNorm2d(outputs),
                     nn.ReLU(inplace=True),
                 ]
