@@ -38,9 +38,14 @@ class Split:
     def pictures(self, chosen: Tensor | slice) -> Tensor:
         """uint8 [m, 3, 32, 32] on the labels' device: the images at some places, int64 [m]."""
         device = self.labels.device
+        if isinstance(chosen, Tensor):
+            # Images lie channels last, so that each is one piece of memory, which only this way of choosing sees.
+            pixels = self.images.permute(0, 2, 3, 1).index_select(0, chosen.to(self.images.device))
+            picked = pixels.permute(0, 3, 1, 2)
+        else:
+            picked = self.images[chosen]
         if self.images.device == device:
-            return self.images[chosen]
-        picked = self.images[chosen.cpu() if isinstance(chosen, Tensor) else chosen]
+            return picked
         if device.type == "cuda":
             picked = picked.pin_memory()  # so that the copy does not hold up the host
         return picked.to(device, non_blocking=True)
