@@ -252,6 +252,19 @@ def test_resume_auto_finds_the_run_of_the_same_configuration(
     assert compose_and_check(found).run_dir == folder.path
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["by its folder", "as auto"])
+def test_a_run_from_before_an_option_and_a_group_existed_goes_on(
+    train: Callable[..., RunFolder], tiny: list[str], tmp_path: Path, named: bool
+) -> None:
+    folder = train("trainer.max_epochs=1", "augmentation=rotate", to="runs/old")
+    older = folder.read_config()
+    del older["resizing"], older["augmentation"]["policy"], older["data"]["memory"]
+    folder.write_config(older)
+    again = [*tiny, "augmentation=rotate", f"hydra.run.dir={tmp_path}/runs/new", "resume=auto"]
+    found = prepare([f"resume={folder.path}", "trainer.max_epochs=5"] if named else again)
+    assert compose_and_check(found).run_dir == folder.path
+
+
 def test_key_value_arguments_are_read_and_checked() -> None:
     assert key_values(["run=a=b"], {"run": None, "checkpoint": "best"}) == {"run": "a=b", "checkpoint": "best"}
     with pytest.raises(UserError, match="--run"):

@@ -35,6 +35,17 @@ def test_without_augmentation_all_columns_are_alike(configure: Callable[..., Con
     assert torch.equal(sheet[..., 1:33], sheet[..., 34:66])
 
 
+def test_an_image_is_mixed_with_the_one_above(configure: Callable[..., Config]) -> None:
+    plain, mixed = (draw(configure(f"augmentation={name}"), images=4, epochs=1) for name in ("standard", "cutmix"))
+    assert not torch.equal(plain, mixed)
+    for row in range(4):
+        own, above, found = (
+            sheet[:, 1 + 33 * each :, 34:][:, :32, :32]
+            for sheet, each in ((plain, row), (plain, (row - 1) % 4), (mixed, row))
+        )
+        assert ((found == own) | (found == above)).all()
+
+
 def test_there_are_no_more_rows_than_images(configure: Callable[..., Config]) -> None:
     with pytest.raises(UserError, match=r"images: 301 were asked for, there are \d+$"):
         draw(configure(), images=301, epochs=1)

@@ -14,7 +14,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra
+from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND, Config
 from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, redacted
 from vgg_cifar.options import did_you_mean
@@ -109,7 +109,7 @@ def prepare(argv: list[str]) -> list[str] | None:
         overrides = _continued(folder, overrides)
         composed = compose_and_check(overrides)
         refuse_changes_of_hydra(composed)
-        changed = placement.differences(folder.read_config(), composed.raw)
+        changed = placement.differences(with_later_options(folder.read_config()), composed.raw)
         if changed:
             raise UserError(
                 f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
@@ -206,7 +206,7 @@ def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder
     here = RunFolder(run_dir)
     if here.config.is_file() and here.checkpoint("last").is_file():
         return here
-    return placement.resumable(run_dir.parent, raw)
+    return placement.resumable(run_dir.parent, raw, with_later_options)
 
 
 def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:

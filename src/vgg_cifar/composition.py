@@ -251,19 +251,23 @@ def differences_from_defaults(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
-    """Check the configuration in a run's folder.
-
-    Options and groups that came after the run was made are as the choice it took, or the default, has them now; the
-    logger, which says nothing about the run, is the default one.
+    """Check the configuration in a run's folder; its logger, which says nothing about the run, is the default one.
 
     Raises:
         UserError: for any mistake.
     """
+    return check(with_later_options(raw) | {"logger": _defaults().raw["logger"]}, allow)
+
+
+def with_later_options(raw: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the options and groups that came after it.
+
+    They are as the choice that was taken, or else the default, has them now.
+    """
     filled = dict(_defaults().raw)
-    logger = filled["logger"]
     for key, value in raw.items():
         filled[key] = _shipped(key, value) | value if isinstance(value, dict) else value
-    return check(filled | {"logger": logger}, allow)
+    return filled
 
 
 def _shipped(group: str, options: dict[str, Any]) -> dict[str, Any]:

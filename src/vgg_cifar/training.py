@@ -319,6 +319,8 @@ class _Signals(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _take_signals()
+        # Of several ranks it would also ask at every step whether one was told to end, and wait for the answer.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _take_signals()

@@ -214,7 +214,7 @@ def test_the_newest_run_of_the_same_configuration_is_the_one_to_go_on_with(tmp_p
     leave_run(tmp_path / "c", CONFIG, age=300)
     newest = leave_run(tmp_path / "a", changed(trainer__max_epochs=5), age=100)
     leave_run(tmp_path / "b", CONFIG, age=200)
-    found = placement.resumable(tmp_path, CONFIG)
+    found = placement.resumable(tmp_path, CONFIG, dict)
     assert found is not None
     assert found.path == newest.path
 
@@ -227,16 +227,16 @@ def test_other_runs_are_passed_over(tmp_path: Path) -> None:
     busy = leave_run(tmp_path / "in use", CONFIG, age=4)
     busy.lock()
     (tmp_path / "a file").write_text("")
-    found = placement.resumable(tmp_path, CONFIG)
+    found = placement.resumable(tmp_path, CONFIG, dict)
     assert found is not None
     assert found.path == fitting.path
     busy.unlock()
-    found = placement.resumable(tmp_path, CONFIG)
+    found = placement.resumable(tmp_path, CONFIG, dict)
     assert found is not None
     assert found.path == busy.path
 
 
 def test_where_no_run_fits_there_is_none_to_go_on_with(tmp_path: Path) -> None:
     leave_run(tmp_path / "another seed", changed(seed=1), age=1)
-    assert placement.resumable(tmp_path, CONFIG) is None
-    assert placement.resumable(tmp_path / "never made", CONFIG) is None
+    assert placement.resumable(tmp_path, CONFIG, dict) is None
+    assert placement.resumable(tmp_path / "never made", CONFIG, dict) is None

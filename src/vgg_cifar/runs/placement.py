@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
     "resume", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping",
-    "data.root", "data.download", "trainer.max_epochs", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
-    "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.log_every_n_steps",
-    "trainer.enable_progress_bar",
+    "data.root", "data.download", "data.memory", "trainer.max_epochs", "trainer.accelerator", "trainer.devices",
+    "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches",
+    "trainer.log_every_n_steps", "trainer.enable_progress_bar",
 )  # fmt: skip
 """Options that may differ when a run goes on; every other one would make it a different run."""
 
@@ -60,13 +60,21 @@ def _started(pid: int) -> str:
         return "0"
 
 
-def resumable(parent: Path, config: dict[str, Any]) -> RunFolder | None:
-    """The newest run beside which a new one would lie that has this configuration and a checkpoint, or None."""
+def resumable(
+    parent: Path, config: dict[str, Any], complete: Callable[[dict[str, Any]], dict[str, Any]]
+) -> RunFolder | None:
+    """The newest run beside which a new one would lie that has this configuration and a checkpoint, or None.
+
+    Args:
+        parent: the folder of such runs.
+        config: the options of the new one.
+        complete: adds to a stored configuration the options that came after it.
+    """
     folders = [RunFolder(path.parent.parent) for path in parent.glob("*/checkpoints/last.ckpt")]
     folders.sort(key=lambda folder: folder.checkpoint("last").stat().st_mtime, reverse=True)
     for folder in folders:
         try:
-            same = not differences(folder.read_config(), config, folder.read_manifest().get("tuned", ()))
+            same = not differences(complete(folder.read_config()), config, folder.read_manifest().get("tuned", ()))
         except (UserError, RecursionError):
             continue  # a damaged neighbour is nobody's to go on with
         if same and (rank() != 0 or not folder.in_use()):  # another rank may find rank 0 in it already
