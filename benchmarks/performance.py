@@ -1,9 +1,10 @@
-"""From the records of benchmarks to the tables of docs/performance.md.
+"""From the records of benchmarks to the tables of docs/performance.md and docs/results.md.
 
     python benchmarks/performance.py
 
-A record docs/records/NAME.json, which a benchmark writes with `json=`, fills the part of the page between the lines
-`<!-- NAME -->` and `<!-- end of NAME -->`. Nothing else makes a figure there.
+A record docs/records/NAME.json, which a benchmark writes with `json=`, fills the part of a page between the lines
+`<!-- NAME -->` and `<!-- end of NAME -->`; NAME ends in the kind of machine, _cpu or _gpu. Nothing else makes a figure
+there.
 """
 
 import json
@@ -17,7 +18,8 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.results import fill
 
 RECORDS = PROJECT / "docs" / "records"
-PAGE = PROJECT / "docs" / "performance.md"
+PAGES = (PROJECT / "docs" / "performance.md", PROJECT / "docs" / "results.md")
+PLACE = re.compile(r"<!-- (\w+_(?:cpu|gpu|mps)) -->")
 
 
 def part(name: str, record: dict[str, Any]) -> str:
@@ -33,22 +35,26 @@ def part(name: str, record: dict[str, Any]) -> str:
     return "\n\n".join([f"```\n{command}\n```", *tables, made])
 
 
-def page(text: str) -> str:
-    """The page with every part made anew of its record, where there is one.
+def pages(texts: list[str]) -> list[str]:
+    """The pages with every part made anew of its record, where there is one.
 
     Raises:
-        UserError: if a benchmark's record has no place on the page.
+        UserError: if a benchmark's record has no place on any of them.
     """
     records = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
     parts = {name: part(name, record) for name, record in records.items() if "tables" in record}
-    places = re.findall(r"<!-- (\w+) -->", text)
-    if homeless := sorted(parts.keys() - set(places)):
-        raise UserError(f"{PAGE.name} lacks the line <!-- {homeless[0]} -->")
-    return fill(text, {place: parts.get(place, "Not measured yet.") for place in places})
+    places = [PLACE.findall(text) for text in texts]
+    if homeless := sorted(parts.keys() - {name for page in places for name in page}):
+        raise UserError(f"{', '.join(page.name for page in PAGES)}: none has the line <!-- {homeless[0]} -->")
+    return [
+        fill(text, {name: parts.get(name, "Not measured yet.") for name in page})
+        for text, page in zip(texts, places, strict=True)
+    ]
 
 
 def main() -> None:
-    PAGE.write_text(page(PAGE.read_text()))
+    for page, text in zip(PAGES, pages([page.read_text() for page in PAGES]), strict=True):
+        page.write_text(text)
 
 
 if __name__ == "__main__":

@@ -80,15 +80,16 @@ def test_a_trace_without_kernels_is_not_taken_for_one_of_a_gpu(tmp_path: Path) -
         of_trace(tmp_path, event("cpu_op", "aten::mm", 0, 1), gpu=True)
 
 
-def test_the_page_says_what_the_records_say() -> None:
-    text = performance.PAGE.read_text()
-    assert "```\n.venv/bin/python benchmarks/" in text
-    assert performance.page(text) == text
+def test_the_pages_say_what_the_records_say() -> None:
+    texts = [page.read_text() for page in performance.PAGES]
+    assert "```\n.venv/bin/python benchmarks/" in texts[0]
+    assert performance.pages(texts) == texts
 
 
-def test_a_record_without_a_place_on_the_page_is_not_passed_over() -> None:
-    with pytest.raises(UserError, match="lacks the line <!-- train_step_cpu -->"):
-        performance.page("<!-- other -->\n<!-- end of other -->\n")
+def test_a_record_without_a_place_on_any_page_is_not_passed_over() -> None:
+    first, *others = (page.read_text() for page in performance.PAGES)
+    with pytest.raises(UserError, match="none has the line <!-- train_step_cpu -->"):
+        performance.pages([first.replace("train_step_cpu", "another_cpu"), *others])
 
 
 def test_the_quickest_benchmark_from_its_command_to_its_record(tmp_path: Path) -> None:
