@@ -38,7 +38,7 @@ class ProgressiveResizing(Options):
                 f"{len(self.milestones)}"
             )
         if self.milestones != sorted(self.milestones):
-            raise ValueError(f"resizing.milestones should ascend, is {self.milestones}")
+            raise ValueError(f"resizing.milestones: should ascend, is {self.milestones}")
         return self
 
     def side(self, run: float) -> int | None:
