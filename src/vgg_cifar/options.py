@@ -133,7 +133,7 @@ def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
         return no_such_option(key, model, raw) + others
-    if all("should " in each["msg"] for each, _ in alternatives):
+    if all("should " in each["msg"] and each["type"] != "value_error" for each, _ in alternatives):
         wanted = [each["msg"].partition("should ")[2].replace(" after validation", "") for each, _ in alternatives]
         message = f"should {' or '.join(_sharing_be(wanted))}, is {value!r}"
     else:

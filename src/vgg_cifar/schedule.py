@@ -100,7 +100,7 @@ class MultiStep(_Schedule):
     @model_validator(mode="after")
     def _ascending(self) -> MultiStep:
         if self.milestones != sorted(self.milestones):
-            raise ValueError(f"schedule.milestones should ascend, is {self.milestones}")
+            raise ValueError(f"schedule.milestones: should ascend, is {self.milestones}")
         return self
 
     def after_warmup(self, progress: float, run: float) -> float:
