@@ -61,7 +61,7 @@ POLICIES = {
     "trivial": Policy(before=lambda v: [v.TrivialAugmentWide()]),
     "rand": Policy(before=lambda v: [v.RandAugment()]),
     "auto": Policy(before=lambda v: [v.AutoAugment(v1.AutoAugmentPolicy.CIFAR10)]),
-    "cutout": Policy(after=lambda v: [v.RandomErasing(1.0, (0.25, 0.25), (1.0, 1.0))]),  # 16x16, wholly inside
+    "cutout": Policy(after=lambda v: [v.RandomErasing(1.0, (0.0625, 0.0625), (1.0, 1.0))]),  # 8x8, wholly inside
     "erase": Policy(after=lambda v: [v.RandomErasing()]),
     "mixup": Policy(mix=v2.MixUp(num_classes=100)),
     "cutmix": Policy(mix=v2.CutMix(num_classes=100)),
@@ -85,7 +85,7 @@ def train_loader(config: Config, where: torch.device) -> Batches:
     """A run's own loader of training images, an epoch further at each call."""
     datamodule = make_datamodule(config)
     trainer = SimpleNamespace(
-        current_epoch=0, max_epochs=1, global_rank=0, world_size=1, accumulate_grad_batches=1,
+        current_epoch=0, global_rank=0, world_size=1, accumulate_grad_batches=1,
         strategy=SimpleNamespace(root_device=where),
     )  # fmt: skip
     datamodule.trainer = cast(Any, trainer)

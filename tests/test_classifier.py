@@ -188,3 +188,12 @@ def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses(configure: Callable[
     targets = share[:, None] * F.one_hot(labels, 100) + (1 - share)[:, None] * F.one_hot(others, 100)
     expected = F.cross_entropy(classifier.network(images), targets, label_smoothing=0.1)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+@pytest.mark.parametrize("options", [["augmentation=mix"], ["trainer.gradient_clip_val=1.0"], ["optimizer=muon"]])
+def test_every_arithmetic_trains(configure: Callable[..., Config], precision: str, options: list[str]) -> None:
+    config = configure(f"trainer.precision={precision}", "trainer.max_epochs=1", *options)
+    datamodule = make_datamodule(config)
+    losses = fit(config, datamodule, make_classifier(config, datamodule))
+    assert torch.tensor(losses).isfinite().all()

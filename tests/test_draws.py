@@ -160,3 +160,12 @@ def test_beta_is_distributed_as_numpys(alpha: float) -> None:
     grid = np.linspace(0.001, 0.999, 999)  # beyond, float32 has no more numbers below 1
     distance = np.abs(np.searchsorted(ours, grid) / len(ours) - np.searchsorted(theirs, grid) / len(theirs)).max()
     assert distance < 1.95 * math.sqrt(1 / len(ours) + 1 / len(theirs))  # Kolmogorov-Smirnov, one in a thousand
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, 16.0, 32.0])
+def test_beta_is_a_share_for_the_rarest_draws_as_well(alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = torch.tensor([0.0, 2.0**-24, 0.5, 1 - 2.0**-24])
+    monkeypatch.setattr(draws, "uniform", lambda *_: rare)
+    shares = draws.beta(torch.arange(4), alpha, 0)
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert float(shares[2]) == pytest.approx(0.5, abs=1e-3)

@@ -46,8 +46,21 @@ def test_a_stage_begins_at_its_milestone() -> None:
     assert by_hundredths == [20] * 30 + [24] * 30 + [32] * 40
 
 
-def test_without_resizing_nothing_is_said_about_the_side() -> None:
-    assert compose_and_check([])[1].resizing.side(0.0) is None
+def test_a_run_that_ends_by_its_steps_goes_through_all_stages(configure: Callable[..., Config]) -> None:
+    config = configure(
+        "resizing=progressive", "resizing.sides=[20,32]", "resizing.milestones=[0.5]", "trainer.max_epochs=100",
+        "trainer.max_steps=20",
+    )  # fmt: skip
+    sides = Sides()
+    datamodule = make_datamodule(config)
+    trainer, _ = make_trainer(config, [sides], [])
+    trainer.fit(make_classifier(config, datamodule), datamodule)
+    assert sides.trained == [20] * 10 + [32] * 10
+
+
+def test_the_last_stage_is_what_a_run_ends_with() -> None:
+    resizing = compose_and_check(["resizing=progressive"])[1].resizing.last_stage()
+    assert [resizing.side(run / 10) for run in range(10)] == [32] * 10
 
 
 @pytest.mark.parametrize(

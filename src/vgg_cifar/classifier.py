@@ -69,8 +69,10 @@ class Classifier(LightningModule):
         """The optimizer, and its learning rate as a function of the step."""
         if self.optimizer is None or self.weight_decay is None or self.schedule is None:
             raise RuntimeError("this classifier was made for evaluation: it has no optimizer, weight decay or schedule")
-        # With float16 the gradients are unscaled before they are clipped, which a fused step would do itself.
-        fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")
+        # With float16 a fused step would unscale the gradients itself, too late to clip them; Lightning then refuses to
+        # clip with any mixed precision.
+        clipped = self.trainer.gradient_clip_val is not None and "mixed" in self.trainer.precision
+        fused = self.trainer.precision != "16-mixed" and not clipped and self.device.type in ("cpu", "cuda")
         optimizer = self.optimizer.build(self.weight_decay.groups(self.network), fused=fused)
         return {
             "optimizer": optimizer,
@@ -92,8 +94,9 @@ class Classifier(LightningModule):
         logits = self.network(batch.images).float()
         labels, losses = batch.labels, self._losses(logits, batch.labels)
         if batch.mixed_in is not None and batch.own_share is not None:
-            losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, batch.own_share)
-            labels = torch.where(batch.own_share >= 0.5, labels, batch.mixed_in)
+            share = batch.own_share.to(losses.dtype)  # Lightning gives all numbers of a batch the network's type
+            losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
+            labels = torch.where(share >= 0.5, labels, batch.mixed_in)
         loss = losses.mean()
         if batch.count:
             self._tally(batch.split).update(logits.detach(), labels, losses.detach())

@@ -262,7 +262,7 @@ def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
 def with_later_options(raw: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with the options and groups that came after it.
 
-    They are as the choice that was taken, or else the default, has them now.
+    A group's are as the choice that was taken, or else the default, has them now.
     """
     filled = dict(_defaults().raw)
     for key, value in raw.items():

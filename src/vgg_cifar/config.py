@@ -79,6 +79,11 @@ class Config(Options):
                 "early_stopping.patience: needs held-out images; set data.val_fraction=0.1 or "
                 "early_stopping.patience=null"
             )
+        if self.compile == "graphs" and self.trainer.accumulate_grad_batches > 1:
+            raise ValueError(
+                "compile: graphs write over gradients that are still being added up; set compile=true or "
+                "trainer.accumulate_grad_batches=1"
+            )
         for key, value in zip(FOUND, (self.optimizer.lr, self.data.batch_size), strict=True):
             if value == "auto" and (self.trainer.devices, self.trainer.num_nodes) != (1, 1):
                 raise ValueError(f"{key}: auto is looked for on one device; set trainer.devices=1, or give a number")

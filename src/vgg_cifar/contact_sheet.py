@@ -15,7 +15,7 @@ from vgg_cifar.training import make_datamodule
 
 
 def draw(config: Config, images: int, epochs: int) -> Tensor:
-    """Lay out training images as a run of this configuration sees them.
+    """Lay out training images as a run of this configuration sees them, before any resizing.
 
     Args:
         config: of the run.

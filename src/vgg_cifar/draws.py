@@ -57,25 +57,25 @@ def coin(indices: Tensor, *parts: int | str) -> Tensor:
 
 def beta(indices: Tensor, alpha: float, *parts: int | str) -> Tensor:
     """float32 [n] in [0, 1], distributed as Beta(alpha, alpha), by inversion of a tabulated distribution."""
-    power = min(alpha, 1.0)
-    places, shares = (table.to(indices.device) for table in _lower_half_of_beta(alpha, power))
+    places, shares = _lower_half_of_beta(alpha, indices.device)
     drawn = uniform(indices, *parts)
     wanted = 2 * torch.minimum(drawn, 1 - drawn)
     above = torch.searchsorted(shares, wanted).clamp(1, len(shares) - 1)
     below = above - 1
-    between = (wanted - shares[below]) / (shares[above] - shares[below])
-    low = torch.lerp(places[below], places[above], between) ** (1 / power)
+    step = (shares[above] - shares[below]).clamp_min(1e-30)  # a large alpha's first ones are 0 in float32
+    low = torch.lerp(places[below], places[above], (wanted - shares[below]) / step) ** (1 / min(alpha, 1.0))
     return torch.where(drawn < 0.5, low, 1 - low)
 
 
 @cache
-def _lower_half_of_beta(alpha: float, power: float, points: int = 2049) -> tuple[Tensor, Tensor]:
-    """x**power for x in [0, 1/2], whose density is smooth where x's is not, and the share of that half below x."""
+def _lower_half_of_beta(alpha: float, device: torch.device, points: int = 2049) -> tuple[Tensor, Tensor]:
+    """x**min(alpha, 1) for x in [0, 1/2], whose density is smooth where x's is not; the share of that half below x."""
+    power = min(alpha, 1.0)
     places = torch.linspace(0, 0.5**power, points, dtype=torch.float64)
     x = places ** (1 / power)
     below = torch.cumulative_trapezoid(x ** (alpha - power) * (1 - x) ** (alpha - 1), places)
     below = torch.cat([below.new_zeros(1), below / below[-1]])
-    return places.float(), below.float()
+    return places.float().to(device), below.float().to(device)
 
 
 def order(count: int, *parts: int | str) -> Tensor:

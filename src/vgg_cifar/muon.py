@@ -24,7 +24,8 @@ class Muon(SGD):
 
     A step changes a filter bank by `lr` times its norm, in the direction of its orthogonal momentum: behind batch norm
     only the direction of a filter matters, so the rate is the relative change, whatever the layer's size.
-    `torch.optim.Muon` takes matrices only, and leaves the other parameters to a second optimizer.
+    Filters that are all zero stay so. `torch.optim.Muon` takes matrices only, and leaves the other parameters to a
+    second optimizer.
 
     Args:
         groups: parameter groups, each with its `weight_decay`.
@@ -58,6 +59,8 @@ class Muon(SGD):
             usual = {"params": rest, "lr": lr * others, "filter_momentum": None}
             split += [group | part for part in (plain, usual) if part["params"]]
         split.sort(key=lambda group: group["filter_momentum"] is None)  # charts show the first group's rate
+        kind = split[0]["params"][0].device.type
+        self.dtype = torch.bfloat16 if hardware.precision(kind)[0] == "bf16-mixed" else torch.float32
         super().__init__(split, lr=lr, momentum=others_momentum, nesterov=others_momentum > 0, fused=fused)
 
     @torch.no_grad()
@@ -89,7 +92,7 @@ class Muon(SGD):
             state["mean"] = torch.zeros_like(gradient)
         mean = state["mean"].lerp_(gradient, 1 - momentum)
         ahead = gradient.lerp(mean, momentum).flatten(1)
-        direction = orthogonal(ahead, self.iterations).view_as(filters)
+        direction = orthogonal(ahead.to(self.dtype), self.iterations).to(gradient.dtype).view_as(filters)
         gradient.copy_(direction.mul_(filters.norm() / direction.norm().clamp_min(1e-12)))
 
 
@@ -97,18 +100,17 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
     Args:
-        matrix: float32 [m, n].
-        iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.2.
+        matrix: float [m, n]; bfloat16 is exact enough for a direction.
+        iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.15.
 
     Returns:
-        float32 [m, n]; computed in bfloat16 where the hardware multiplies it, which is exact enough for a direction.
+        [m, n] of the same type.
     """
     a, b, c = COEFFICIENTS
-    dtype = torch.bfloat16 if hardware.precision(matrix.device.type)[0] == "bf16-mixed" else torch.float32
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(dtype)
+    x = matrix.T if tall else matrix
     x = x / x.norm().clamp_min(1e-12)
     for _ in range(iterations):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.T if tall else x).to(matrix.dtype)
+    return x.T if tall else x

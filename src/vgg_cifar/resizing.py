@@ -16,9 +16,9 @@ class NoResizing(Options):
 
     name: Literal["none"]
 
-    def side(self, run: float) -> int | None:
-        """The side of training images in pixels once this fraction of the run has passed; None: as they are."""
-        return None
+    def last_stage(self) -> NoResizing:
+        """What the run ends with."""
+        return self
 
 
 class ProgressiveResizing(Options):
@@ -41,7 +41,11 @@ class ProgressiveResizing(Options):
             raise ValueError(f"resizing.milestones: should ascend, is {self.milestones}")
         return self
 
-    def side(self, run: float) -> int | None:
+    def last_stage(self) -> ProgressiveResizing:
+        """What the run ends with, for all of it."""
+        return self.model_copy(update={"sides": self.sides[-1:], "milestones": []})
+
+    def side(self, run: float) -> int:
         """The side of training images in pixels once this fraction of the run has passed."""
         return self.sides[sum(run >= milestone for milestone in self.milestones)]
 

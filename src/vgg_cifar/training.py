@@ -73,7 +73,7 @@ def make_datamodule(config: Config) -> DataModule:
         config.seed,
         augment=config.augmentation.build(config.seed, config.data.mean),
         mix=config.augmentation.mixing(config.seed),
-        side=config.resizing.side,
+        side=None if config.resizing.name == "none" else config.resizing.side,
         monitor_test=config.monitor_test,
     )
 
@@ -319,7 +319,7 @@ class _Signals(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _take_signals()
-        # Of several ranks it would also ask at every step whether one was told to end, and wait for the answer.
+        # With several ranks it would also send them rank 0's flag at every step, and wait until it is there.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

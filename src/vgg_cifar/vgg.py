@@ -91,7 +91,7 @@ class VGG(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, classes] of normalised images [n, 3, 32, 32]; other sides work too.
 
-        What is left of an odd row or column is pooled by itself. A side of 17 to 32 ends as a single pixel.
+        What is left of an odd row or column is pooled by itself. A side of up to 32 ends as a single pixel.
         """
         features = self.features(images)
         if not (isinstance(self.classifier[0], GridLinear) and features.shape[-2:] == (1, 1)):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vgg_cifar.augmentation import Augmentation
-from vgg_cifar.augmentation.batch import Steps, only
+from vgg_cifar.augmentation.batch import Steps, everywhere, only
 from vgg_cifar.composition import compose_and_check, group_choices
 from vgg_cifar.data.loader import Augment
 
@@ -85,11 +85,6 @@ def test_a_device_on_which_nothing_is_counted_makes_the_same_images(
 ) -> None:
     indices = torch.arange(60)
     expected = augmentation(line)(images, indices, 3)
-
-    def everywhere(chosen: Tensor, change: Callable[..., Tensor], rest: Tensor, *arguments: Tensor) -> Tensor:
-        assert rest.device.type == "cpu"
-        return torch.where(chosen.reshape(-1, *[1] * (rest.ndim - 1)), change(*arguments), rest)
-
     for module in ("geometry", "erasing", "policies"):
         monkeypatch.setattr(f"vgg_cifar.augmentation.{module}.only", everywhere)
     assert torch.equal(augmentation(line)(images, indices, 3), expected)

@@ -177,9 +177,15 @@ def test_images_in_the_hosts_memory_reach_the_labels_device() -> None:
     away = split.to(torch.device("meta"), images=False)
     assert away.images.device == split.images.device
     normalise = Normalise.of([0.5] * 3, [0.2] * 3, torch.device("meta"))
-    for batch in EvalLoader(away, normalise, batch_size=4, split="test"):
-        assert batch.images.device.type == batch.labels.device.type == "meta"
-        assert batch.images.shape == (batch.count, 3, 32, 32)
+    mix = Mixing("cutmix", 1.0, 1.0, seed=0)
+    for loader in (
+        EvalLoader(away, normalise, batch_size=4, split="test"),
+        TrainLoader(away, normalise, batch_size=4, seed=0, epoch=lambda: 0),
+        TrainLoader(away, normalise, batch_size=4, seed=0, epoch=lambda: 0, mix=mix, accumulate=2),
+    ):
+        for batch in loader:
+            assert batch.images.device.type == batch.labels.device.type == "meta"
+            assert batch.images.shape == (batch.count, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 3), (2, 2), (3, 3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -104,5 +105,11 @@ def cover(
     in_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
     covered = (in_rows[:, :, None] & in_columns[:, None, :]).to(torch.uint8)
     flat = pixels.reshape(count, height, width * channels)
-    paint = torch.tensor(colour, dtype=torch.uint8, device=pixels.device).repeat(width)
+    paint = _row(colour, width, pixels.device)
     return (flat + (paint - flat) * covered).view(count, height, width, channels)  # modulo 256, which comes out even
+
+
+@cache
+def _row(colour: tuple[int, int, int], width: int, device: torch.device) -> Tensor:
+    """A row of pixels of one colour, uint8 [3 * width], copied to the device once."""
+    return torch.tensor(colour, dtype=torch.uint8).repeat(width).to(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ class DataModule(LightningDataModule):
         seed: the run's seed, for the order of images.
         augment: what happens to training images; None leaves them as they are.
         mix: what happens to each pair of training images; None mixes none.
-        side: from the fraction of the run that has passed to the side of training images in pixels, None for their own.
+        side: from the fraction of the run that has passed to the side of training images in pixels; None leaves them.
         monitor_test: whether the test set is read at every validation too, for the chart only.
         dataset: images to use instead of loading those the options name.
 
@@ -40,7 +41,7 @@ class DataModule(LightningDataModule):
         seed: int,
         augment: Augment | None = None,
         mix: Mix | None = None,
-        side: Callable[[float], int | None] = lambda _: None,
+        side: Callable[[float], int] | None = None,
         *,
         monitor_test: bool = False,
         dataset: Dataset | None = None,
@@ -73,7 +74,7 @@ class DataModule(LightningDataModule):
             epoch=lambda: trainer.current_epoch,
             augment=self.augment,
             mix=self.mix,
-            side=lambda: self.side(trainer.current_epoch / (trainer.max_epochs or 1)),
+            side=self._side_of_epoch if self.side else None,
             done=lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
@@ -104,6 +105,12 @@ class DataModule(LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("the loaders belong to a Trainer: pass this DataModule to fit or test")
         return self.trainer
+
+    def _side_of_epoch(self) -> int:
+        trainer = self._trainer
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        assert self.side is not None
+        return self.side(trainer.current_epoch * steps / trainer.estimated_stepping_batches)
 
     def _evaluation(self, name: str, images: Split) -> EvalLoader:
         trainer = self._trainer

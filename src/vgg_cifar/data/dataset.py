@@ -35,20 +35,22 @@ class Split:
         moved = self.images.to(device if images else self.images.device, memory_format=torch.channels_last)
         return Split(moved, self.labels.to(device))
 
+    def classes(self, chosen: Tensor) -> Tensor:
+        """The labels at some places, int64 [m], which lie on the images' device."""
+        return self.labels[chosen.to(self.labels.device, non_blocking=True)]
+
     def pictures(self, chosen: Tensor | slice) -> Tensor:
-        """uint8 [m, 3, 32, 32] on the labels' device: the images at some places, int64 [m]."""
-        device = self.labels.device
+        """uint8 [m, 3, 32, 32] on the labels' device: the images at some places, int64 [m] on the images' device."""
         if isinstance(chosen, Tensor):
             # Images lie channels last, so that each is one piece of memory, which only this way of choosing sees.
-            pixels = self.images.permute(0, 2, 3, 1).index_select(0, chosen.to(self.images.device))
-            picked = pixels.permute(0, 3, 1, 2)
+            picked = self.images.permute(0, 2, 3, 1).index_select(0, chosen).permute(0, 3, 1, 2)
         else:
             picked = self.images[chosen]
-        if self.images.device == device:
+        if self.images.device == self.labels.device:
             return picked
-        if device.type == "cuda":
+        if self.labels.device.type == "cuda":
             picked = picked.pin_memory()  # so that the copy does not hold up the host
-        return picked.to(device, non_blocking=True)
+        return picked.to(self.labels.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

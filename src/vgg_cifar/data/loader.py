@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """What one device sees at once.
 
     Attributes:
-        images: float32 [n, 3, side, side], normalised, channels last in memory.
+        images: float32 [n, 3, side, side], normalised, channels last in memory (or of a single image).
         labels: int64 [n].
         count: how many of the n images count: n, or 0 for a stand-in that keeps a rank without images in step.
         total: images of the whole optimizer step, over all ranks and accumulated batches.
@@ -108,7 +108,7 @@ class TrainLoader:
         epoch: Callable[[], int],
         augment: Augment | None = None,
         mix: Mix | None = None,
-        side: Callable[[], int | None] = lambda: None,
+        side: Callable[[], int] | None = None,
         done: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
@@ -135,8 +135,8 @@ class TrainLoader:
 
     def after(self, done: int) -> Iterator[Batch]:
         """The batches of the current epoch but for the first `done`."""
-        epoch, side = self.epoch(), self.side()
-        order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.labels.device)
+        epoch, side = self.epoch(), self.side() if self.side else None
+        order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.images.device)
         steps = order.split(self.batch_size)
         for turn in range(done, len(self)):
             yield self._batch(steps[turn // self.accumulate], turn % self.accumulate, epoch, side)
@@ -147,14 +147,14 @@ class TrainLoader:
         mine = step.tensor_split(parts)[part]
         count = len(mine)
         indices = mine if count else step[:1]
-        images, labels = self._pictures(indices, epoch), self.images.labels[indices]
+        images, labels = self._pictures(indices, epoch), self.images.classes(indices)
         mixed_in = share = None
         if self.mix is not None:
             before = step.roll(1)
             partners = before.tensor_split(parts)[part] if count else before[:1]
             others = images.roll(1, 0) if parts == 1 else self._pictures(partners, epoch)
-            images, share = self.mix(images, others, indices, epoch)
-            mixed_in = self.images.labels[partners]
+            images, share = self.mix(images, others, indices.to(images.device, non_blocking=True), epoch)
+            mixed_in = self.images.classes(partners)
         if side is not None and side != images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         return Batch(images, labels, count, len(step), parts, "train", mixed_in, share)
@@ -162,7 +162,7 @@ class TrainLoader:
     def _pictures(self, indices: Tensor, epoch: int) -> Tensor:
         images = self.images.pictures(indices)
         if self.augment is not None:
-            images = self.augment(images, indices, epoch)
+            images = self.augment(images, indices.to(images.device, non_blocking=True), epoch)
         return self.normalise(images)
 
 
