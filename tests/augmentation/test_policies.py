@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, autoaugment
 
-from vgg_cifar.augmentation.policies import BINS, CIFAR10, NARROW, WIDE, Even, Learned, Move, compiled, perform
+from vgg_cifar.augmentation.autoaugment import CIFAR10
+from vgg_cifar.augmentation.policies import BINS, NARROW, WIDE, Even, Learned, Move, compiled, perform
 
 Apply = Callable[[Callable[..., Tensor], Tensor], Tensor]
 CPU = torch.device("cpu")
