@@ -30,4 +30,4 @@ def _packages(typed: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -54,7 +54,7 @@ def test_there_are_no_more_rows_than_images(configure: Callable[..., Config]) ->
 def test_the_command_writes_a_picture(command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     done = command("contact_sheet.py", *IMAGES.split(), "augmentation=auto", "images=2", "epochs=3", "file=sheet.png")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("sheet.png: ")
+    assert done.stdout.startswith(f"{tmp_path / 'sheet.png'}: ")
     with Image.open(tmp_path / "sheet.png") as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (4 * 33 + 1, 2 * 33 + 1))
 

@@ -44,7 +44,7 @@ def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.Captu
         "test/loss 1.2500",
         "test set read 1 x",
         "trained 60 min 12 epochs, 4,692 steps",
-        "images/s 167 of 2 h 00 min in all",
+        "images/s 167 2 h 00 min in all, with setting up and evaluating",
     ):
         assert words in text
     assert "train/loss" not in text
@@ -52,7 +52,7 @@ def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.Captu
 
 def test_more_than_one_reading_of_the_test_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     closing(RESULT | {"test_reads": 13}, classes=100)
-    assert "test set read 13 x watched while training" in shown(capsys)
+    assert "test set read 13 x each end of the run, and each look while it trained" in shown(capsys)
 
 
 @pytest.mark.parametrize(

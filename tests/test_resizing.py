@@ -66,7 +66,7 @@ def test_the_last_stage_is_what_a_run_ends_with() -> None:
 @pytest.mark.parametrize(
     ("overrides", "hint"),
     [
-        (["resizing.sides=[24,32]"], "2 sides need 1, there are 2"),
+        (["resizing.sides=[24,32]"], "2 sides need 1 of them"),
         (["resizing.milestones=[0.6,0.3]"], "should ascend"),
         (["resizing.sides=[]", "resizing.milestones=[]"], "resizing.sides"),
         (["resizing.sides=[8,24,32]"], "resizing.sides"),

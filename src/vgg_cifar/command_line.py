@@ -25,8 +25,16 @@ from vgg_cifar.usage import help_text
 MOST_JOBS = 10_000
 
 
-def guard(command: Callable[[], Any]) -> None:
-    """Run a command and exit: a user's mistake is one line and exit code 2, an interruption is 75."""
+def guard(command: Callable[[], Any], usage: str | None = None) -> None:
+    """Run a command and exit: a user's mistake is one line and exit code 2, an interruption is 75.
+
+    Args:
+        command: returns the exit code, or None for 0.
+        usage: what `--help` prints, for a command that does not do so itself.
+    """
+    if usage is not None and {"--help", "-h"} & set(sys.argv[1:]):
+        print(usage.strip())
+        sys.exit(0)
     try:
         code = command()
     except UserError as error:

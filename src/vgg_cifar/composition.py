@@ -199,6 +199,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     answers: dict[str, Callable[..., str]] = {
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
         r"Could not find '([\w/]+)/([^'/]+)'": _no_choice,
+        r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,

@@ -30,12 +30,12 @@ class VGGOptions(Options):
     hidden: list[Count]
     """Sizes of the fully connected layers before the last one; [] leaves a single one."""
     pool: Literal["max", "average"]
-    """How each block halves its image."""
+    """How each block halves its image: "max" or "average"."""
     grid: Annotated[int, Field(ge=1, le=7)]
     """Side of the average pooling before the fully connected layers; 7 is torchvision's, for ImageNet."""
     init: Literal["kaiming", "dirac", "default"]
-    """Initial weights of convolutions: He's as in torchvision's VGG; the same, but as many filters as there are inputs
-    hand these on as they are; or those torch gives each layer."""
+    """Initial weights of convolutions: "kaiming" is He's, as in torchvision's VGG; with "dirac" a filter for each input
+    begins as a copy of it, the others as He's; "default" is what torch gives each layer."""
     width: Annotated[float, Field(gt=0, le=16)]
     """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
     weights: str | None

@@ -61,9 +61,15 @@ def closing(result: dict[str, Any], classes: int) -> None:
             shown = f"{value:.4f}" if name.endswith("loss") else f"{value:.2%}"
             table.add_row(name, shown, notes.get(name, ""))
     reads = result["test_reads"]
-    table.add_row("test set read", f"{reads} x", "" if reads == 1 else "watched while training; nothing chosen by it")
+    table.add_row(
+        "test set read", f"{reads} x", "" if reads == 1 else "each end of the run, and each look while it trained"
+    )
     table.add_row("trained", duration(result["train_seconds"]), f"{result['epochs']} epochs, {result['steps']:,} steps")
-    table.add_row("images/s", f"{result['images_per_second']:,.0f}", f"of {duration(result['total_seconds'])} in all")
+    table.add_row(
+        "images/s",
+        f"{result['images_per_second']:,.0f}",
+        f"{duration(result['total_seconds'])} in all, with setting up and evaluating",
+    )
     Console(highlight=False).print(table)
 
 

@@ -26,7 +26,7 @@ class ProgressiveResizing(Options):
 
     name: Literal["progressive"]
     sides: Annotated[list[Side], Field(min_length=1)]
-    """Pixels on each side, stage by stage; what the network is evaluated on should come last."""
+    """Pixels on each side, 16 to 64, stage by stage. Evaluation is always on whole images, so 32 should come last."""
     milestones: list[Fraction]
     """When each next stage begins, as fractions of the run, ascending. The side changes between epochs."""
 
@@ -34,8 +34,8 @@ class ProgressiveResizing(Options):
     def _a_milestone_between_any_two_sides(self) -> ProgressiveResizing:
         if len(self.milestones) != len(self.sides) - 1:
             raise ValueError(
-                f"resizing.milestones: {len(self.sides)} sides need {len(self.sides) - 1}, there are "
-                f"{len(self.milestones)}"
+                f"resizing.milestones: {len(self.sides)} sides need {len(self.sides) - 1} of them, one where each next "
+                f"side begins, there are {len(self.milestones)}"
             )
         if self.milestones != sorted(self.milestones):
             raise ValueError(f"resizing.milestones: should ascend, is {self.milestones}")

@@ -54,7 +54,7 @@ def help_text(words: list[str]) -> str:
     unknown = [name for name in named if name not in known]
     if unknown:
         raise UserError(f"--help: there is no {unknown[0]}{did_you_mean(unknown[0], [*groups(), *meaning])}")
-    described = [group for group in named if group in WITHOUT_OPTIONS]
+    described = [name for name in named if name in groups() and not any(key.startswith(f"{name}.") for key in meaning)]
     if keys or described:
         lines = [
             line

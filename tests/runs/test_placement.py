@@ -104,8 +104,8 @@ def test_what_does_not_make_it_another_run_may_change(change: dict[str, Any]) ->
         ({"seed": 1}, "seed: 0 -> 1"),
         ({"data__batch_size": 64}, "data.batch_size: 128 -> 64"),
         ({"optimizer__lr": 0.2}, "optimizer.lr: 0.1 -> 0.2"),
-        ({"optimizer__momentum": 0.9}, "optimizer.momentum: None -> 0.9"),
-        ({"data__rooted": True}, "data.rooted: None -> True"),  # not data.root
+        ({"optimizer__momentum": 0.9}, "optimizer.momentum: null -> 0.9"),
+        ({"data__rooted": True}, "data.rooted: null -> true"),  # not data.root
         ({"trainer__precision": "bf16-mixed"}, "trainer.precision: 32-true -> bf16-mixed"),
         ({"data": {"name": "cifar10", "root": "/here", "batch_size": 128}}, "data.name: cifar100 -> cifar10"),
     ],

@@ -25,15 +25,16 @@ class Augmentation(Options):
     padding: Annotated[int, Field(ge=0, le=31)]
     """Pixels added on each side before a 32x32 crop is taken; also the farthest shift. 0 to 31; 0: no crop."""
     padding_mode: Literal["zero", "reflect"]
-    """What is added there: black pixels, or the image's own mirror image."""
+    """What is added there: "zero" is black, "reflect" the image's own mirror image."""
     flip: bool | Literal["alternating"]
     """Whether half of the images, drawn anew each epoch, are mirrored left to right; alternating: each image every
     other epoch, half of them beginning with the first (Jordan, 2024)."""
     degrees: Annotated[float, Field(ge=0, le=180)]
     """The largest rotation, to either side; angles are drawn evenly. 0 to 180; 0: none."""
     policy: Literal["trivial", "rand", "auto"] | None
-    """Drawn operations on geometry and colour: TrivialAugment in its wide form (Mueller and Hutter, 2021), RandAugment
-    (Cubuk et al., 2020), AutoAugment as found for CIFAR-10 (Cubuk et al., 2019); null: none."""
+    """Drawn operations on geometry and colour: "trivial" is TrivialAugment in its wide form (Mueller and Hutter, 2021),
+    "rand" RandAugment (Cubuk et al., 2020), "auto" AutoAugment as found for CIFAR-10 (Cubuk et al., 2019); null:
+    none."""
     operations: Annotated[int, Field(ge=1, le=14)] | None
     """How many operations RandAugment draws for an image, 1 to 14; null for every other policy."""
     magnitude: Annotated[int, Field(ge=0, le=30)] | None
@@ -46,8 +47,9 @@ class Augmentation(Options):
     2017), 0 to 64; 0: none. What is lost takes the data's mean colour, the 0 of normalised images."""
 
     mix: Literal["mixup", "cutmix", "both"] | None
-    """What comes into an image from the one before it in the step: a share of every pixel (Zhang et al., 2018), a box
-    (Yun et al., 2019), or either, each for half of the images; null: nothing. The loss is mixed as the images are."""
+    """What comes into an image from the one before it in the step: with "mixup" a part of every pixel (Zhang et al.,
+    2018), with "cutmix" a box (Yun et al., 2019), with "both" either, for half of the images each; null: nothing. The
+    loss is mixed as the images are."""
     mix_alpha: Annotated[float, Field(gt=0, le=32)]
     """An image's own share is drawn from Beta(alpha, alpha): 1 draws it evenly, less leaves most images nearly whole.
     Up to 32."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import flat
+from vgg_cifar.options import flat, spelled
 from vgg_cifar.runs.folder import RunFolder
 
 OUTPUTS = PROJECT / "outputs"
@@ -92,7 +92,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], found: Collection[str]
     """
     before, after = flat(old), flat(new)
     return [
-        f"{key}: {before.get(key)} -> {after.get(key)}"
+        f"{key}: {spelled(before.get(key))} -> {spelled(after.get(key))}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
         and not (key in found and after.get(key) == "auto")
