@@ -102,6 +102,8 @@ def make_trainer(
         UserError: if this machine, or the launcher that started this process, cannot do what was asked for.
     """
     kind = hardware.accelerator(config.trainer.accelerator)
+    if kind == "cpu":
+        hardware.keep_freed_memory()
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
         precision, reason = config.trainer.precision, "as asked"
