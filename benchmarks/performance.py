@@ -9,6 +9,7 @@ there.
 
 import json
 import re
+import shlex
 from typing import Any
 
 from rounds import Measured, machine
@@ -30,7 +31,7 @@ def part(name: str, record: dict[str, Any]) -> str:
         f"{record['start'][:10]}, commit {commit[:7]}{changed}, {machine(record)}, {record['precision']}, "
         f"torch {record['torch']}, load before: {record['load']:.1f}; [record](records/{name}.json)."
     )
-    command = " ".join([".venv/bin/python", *record["command"][1:]])
+    command = shlex.join([".venv/bin/python", *record["command"][1:]])
     tables = [Measured(**each).markdown() for each in record["tables"]]
     return "\n\n".join([f"```\n{command}\n```", *tables, made])
 
