@@ -1,4 +1,4 @@
-"""Everything that is wanted of a GPU, in ten minutes: all its tables on the screen, all its records in a folder.
+"""Everything that is wanted of a GPU, meant for ten minutes: all its tables on the screen, all its records in a folder.
 
     python benchmarks/gpu.py [out=docs/records] [quick=false] [parts=train_step,epoch,input_pipeline,breakdown]
 

@@ -6,7 +6,7 @@
 Everything is train.py on generated images, VGG16-BN of that width with a single layer behind its convolutions, a
 process per round, at the rate that its `result.json` states: without the first twenty steps. `devices` are processes on
 a CPU, which divide the threads among them; the batch of a step stays as it is. GPUs that are not there are left out. On
-a GPU the width is 1, the sizes of batches go up to 1024, and there are 300 steps. Some twenty minutes on two cores.
+a GPU the width is 1, the sizes of batches go up to 1024, and there are 300 steps. Some minutes on two cores.
 """
 
 import math

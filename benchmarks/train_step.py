@@ -16,7 +16,7 @@ On a GPU also train.py with `compile=true`, and the bare loop as one CUDA graph 
 optimizer without a word from Python. A GPU's defaults are batches of 128 and 1024, and 300 steps.
 
 No rate contains the first twenty steps: of each round in train.py, of all rounds in the others, which live on. Every
-side has the threads that torch takes for itself, or OMP_NUM_THREADS. About a quarter of an hour on two quiet cores.
+side has the threads that torch takes for itself, or OMP_NUM_THREADS. Some minutes on two quiet cores.
 Other work beside it spoils the figures: the load before it began is shown with them.
 """
 
