@@ -1,5 +1,6 @@
 """What most tests need: a small configuration, a small run, the commands as a user types them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -105,3 +106,26 @@ def real_data() -> Path:
         if root is not None and (Path(root) / "cifar-100-python" / "train").is_file():
             return Path(root)
     pytest.skip("the real CIFAR-100 is not here: set CIFAR100_ROOT to the folder that holds cifar-100-python/")
+
+
+FIGURES = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """Count something that the documentation tells; the sums are printed at the end, and written to $FIGURES."""
+    figures = request.config.stash.setdefault(FIGURES, {})
+
+    def count(name: str, number: int) -> None:
+        figures[name] = figures.get(name, 0) + number
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was counted."""
+    figures = config.stash.get(FIGURES, {})
+    for name, number in figures.items():
+        terminalreporter.write_line(f"{number:7,}  {name}")
+    if figures and "FIGURES" in os.environ:
+        Path(os.environ["FIGURES"]).write_text(json.dumps(figures, indent=2) + "\n")

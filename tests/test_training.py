@@ -15,6 +15,7 @@ from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import Interrupted, UserError
+from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 
 
@@ -33,7 +34,7 @@ def test_a_finished_run_leaves_what_the_contract_promises(train: Callable[..., R
         assert result[name] > 0
     parts = result["setup_seconds"] + result["train_seconds"] + result["validation_seconds"]
     assert parts <= result["total_seconds"]
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     assert list(folder.tensorboard.glob("events.out.tfevents.*"))
     assert folder.read_config()["tags"] == ["first"]
     manifest = folder.read_manifest()
@@ -79,7 +80,7 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_validation_accuracy(tra
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(train: Callable[..., RunFolder]) -> None:
     first, again, other = train(to="a"), train(to="b"), train("seed=1", to="c")
-    weights = [training.load_checkpoint(folder, "last")["state_dict"] for folder in (first, again, other)]
+    weights = [checkpoints.read(folder.checkpoint("last"))["state_dict"] for folder in (first, again, other)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not torch.equal(weights[0]["network.features.0.weight"], weights[2]["network.features.0.weight"])
 
@@ -96,7 +97,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(train: Callable[...
         assert found[name] == expected[name], name
     assert found["test_reads"] == 2  # once at the end of each part
     for key in ("state_dict", "trained_state_dict"):
-        before, after = (training.load_checkpoint(folder, "last").get(key, {}) for folder in (whole, parts))
+        before, after = (checkpoints.read(folder.checkpoint("last")).get(key, {}) for folder in (whole, parts))
         assert before.keys() == after.keys()
         assert all(torch.equal(before[name], after[name]) for name in before)
     rows = [row["step"] for row in parts.read_metrics()]
@@ -244,7 +245,7 @@ def test_checkpoints_hold_plain_data_and_the_same_keys_compiled_or_not(
 def test_a_run_starts_from_given_weights(train: Callable[..., RunFolder]) -> None:
     first = train(to="first")
     second = train(f"model.weights={first.checkpoint('last')}", "optimizer.lr=1e-12", to="second")
-    before, after = (training.load_checkpoint(folder, "last")["state_dict"] for folder in (first, second))
+    before, after = (checkpoints.read(folder.checkpoint("last"))["state_dict"] for folder in (first, second))
     name = "network.features.0.weight"
     torch.testing.assert_close(before[name], after[name])
 

@@ -212,7 +212,7 @@ def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder
     if resume != "auto":
         return RunFolder.existing(resume, "resume")
     here = RunFolder(run_dir)
-    if here.config.is_file() and here.checkpoint("last").is_file():
+    if here.config.is_file() and here.has_checkpoint():
         return here
     return placement.resumable(run_dir.parent, raw, with_later_options)
 

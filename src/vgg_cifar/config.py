@@ -15,7 +15,7 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.logger import LoggerOptions
 from vgg_cifar.model import CustomModel, ModelOptions
 from vgg_cifar.optimizer import CustomOptimizer, OptimizerOptions
-from vgg_cifar.options import Count, Fraction, Options, in_one_line
+from vgg_cifar.options import Count, Fraction, Options, Positive, in_one_line
 from vgg_cifar.resizing import ResizingOptions
 from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.trainer import TrainerOptions
@@ -30,6 +30,26 @@ class EarlyStoppingOptions(Options):
 
     patience: Count | None
     """Epochs without a better val/top1 after which to stop; null never does."""
+
+
+class CheckpointOptions(Options):
+    """When a run is saved, beside its end; the last two checkpoints are kept, and the best one."""
+
+    every_epochs: Count | None
+    """Epochs between checkpoints; null: none between epochs."""
+    every_minutes: Positive | None
+    """Minutes after which one is written in the middle of an epoch; null: none there."""
+    every_steps: Count | None
+    """Optimizer steps between checkpoints in the middle of epochs; null: none there."""
+
+
+class DivergenceOptions(Options):
+    """What to do when a loss or a weight is not a finite number any more; the last checkpoint was good still."""
+
+    retries: Annotated[int, Field(ge=0)]
+    """How often in a run to go back to the last checkpoint with a lower learning rate; 0: the run fails."""
+    lr_factor: Annotated[float, Field(gt=0, lt=1)]
+    """What the learning rate is multiplied by each time."""
 
 
 class Config(Options):
@@ -51,6 +71,8 @@ class Config(Options):
     label_smoothing: Fraction
     """Share of the target spread evenly over all classes while training."""
     early_stopping: EarlyStoppingOptions
+    checkpoint: CheckpointOptions
+    divergence: DivergenceOptions
     trainer: TrainerOptions
     logger: LoggerOptions
     compile: bool | Literal["graphs"]

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
+import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch import distributed
 from torch.distributed import TCPStore, destroy_process_group, init_process_group, is_initialized  # type: ignore[attr-defined]
 
+from vgg_cifar.errors import FAILED
+
 LOOPBACK = "127.0.0.1"
+LOOKS_PER_SECOND = 4
+GRACE_SECONDS = 5
+"""Time that a process has, after another has died, to notice by itself."""
 
 
 class DDP(DDPStrategy):
@@ -25,6 +40,13 @@ class DDP(DDPStrategy):
     def __init__(self, *, one_machine: bool) -> None:
         super().__init__(broadcast_buffers=False, gradient_as_bucket_view=True)
         self.one_machine = one_machine
+        self.when_lost: Callable[[str], None] = lambda reason: print(reason, file=sys.stderr)
+        """Told why another rank is not there any more, before this process ends too."""
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+        self._launcher.strategy = self
 
     def setup_distributed(self) -> None:
         """Connect the ranks."""
@@ -51,3 +73,94 @@ class DDP(DDPStrategy):
         )
         if backend == "nccl":
             atexit.register(destroy_process_group)
+
+
+class Launcher(_SubprocessScriptLauncher):
+    """Lightning's launcher of the other ranks, whose watch says what happened before it ends the run.
+
+    Attributes:
+        lost: why another rank is not there any more, once that is known.
+    """
+
+    strategy: DDP
+    lost: str | None = None
+    _watching = True
+
+    def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        """Start the other ranks, or watch the process that started this one, and call the function."""
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+            self._watch(lambda: _fate(self.procs))
+        elif isinstance(self.cluster_environment, LightningEnvironment):
+            parent = os.getppid()
+            self._watch(lambda: None if os.getppid() == parent else "rank 0 is gone")
+        _set_num_threads_if_needed(self.num_processes)
+        return function(*args, **kwargs)
+
+    def stop_watching(self) -> None:
+        """Let the other ranks end as they like."""
+        self._watching = False
+
+    def wait_for_loss(self, seconds: float = 1.0) -> str | None:
+        """Why another rank is not there any more, if that turns out within some time."""
+        until = time.monotonic() + seconds
+        while self.lost is None and time.monotonic() < until:
+            time.sleep(1 / LOOKS_PER_SECOND)
+        return self.lost
+
+    def _watch(self, look: Callable[[], str | None]) -> None:
+        def watch() -> None:
+            while self._watching and self.lost is None:
+                time.sleep(1 / LOOKS_PER_SECOND)
+                self.lost = look()
+            time.sleep(GRACE_SECONDS)  # a collective call fails, or hangs for good
+            if self._watching and self.lost is not None:
+                self.strategy.when_lost(self.lost)
+                self.kill(signal.SIGKILL)
+                os._exit(FAILED)
+
+        threading.Thread(target=watch, name="watch over the other ranks", daemon=True).start()
+
+
+def _fate(ranks: list[subprocess.Popen[bytes]]) -> str | None:
+    """What became of the first of these processes that did not end well, the first being rank 1."""
+    for rank, process in enumerate(ranks, start=1):
+        code = process.poll()
+        if code:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return f"rank {rank} (process {process.pid}) {how}"
+    return None
+
+
+class Agreement:
+    """Lets all ranks do the same at the same step, though only one may know of the reason.
+
+    What a rank wishes for is sent beside the next step and read after that: nobody waits for anybody, and a GPU is not
+    asked anything.
+    """
+
+    def __init__(self) -> None:
+        self._group: Any = None
+        self._sent: tuple[distributed.Work, torch.Tensor] | None = None
+
+    def reached(self, wish: Callable[[], int]) -> int:
+        """What is to be done now, by all: the largest wish of a turn before, or of this one where there is one rank.
+
+        Args:
+            wish: tells what this rank would do, 0 for nothing. All ranks have to call this method equally often.
+        """
+        if not is_initialized() or distributed.get_world_size() == 1:
+            return wish()
+        if self._group is None:
+            self._group = distributed.new_group(backend="gloo")
+        reached = 0
+        if self._sent is not None:
+            work, largest = self._sent
+            work.wait()
+            reached = int(largest)
+        largest = torch.tensor(0 if reached else wish())
+        work = distributed.all_reduce(largest, distributed.ReduceOp.MAX, self._group, async_op=True)
+        assert work is not None
+        self._sent = work, largest
+        return reached

@@ -12,6 +12,24 @@ class UserError(Exception):
     """Something the user can put right: told in one line (what, where, what to do), exit code 2."""
 
 
+class RunError(Exception):
+    """What ends a run though nobody made a mistake, and is understood: told in one line, exit code 1."""
+
+
+class DivergedError(RunError):
+    """Training came to numbers that are not finite.
+
+    Attributes:
+        step: the optimizer step, from 0, at which that was seen first.
+        rate: its learning rate.
+    """
+
+    def __init__(self, what: str, step: int, rate: float) -> None:
+        super().__init__(f"{what} is not finite at step {step}, learning rate {rate:g}")
+        self.step = step
+        self.rate = rate
+
+
 class Interrupted(BaseException):
     """A signal asked the run to stop; it can be resumed. Not an Exception, so that nothing swallows it."""
 

@@ -31,7 +31,8 @@ def evaluate(
     """
     import torch
 
-    from vgg_cifar.training import load_checkpoint, make_classifier, make_datamodule, make_trainer
+    from vgg_cifar.runs import checkpoints
+    from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
     which = which or folder.read_result().get("tested_checkpoint", "last")
     if which not in ("best", "last"):
@@ -41,7 +42,7 @@ def evaluate(
     config = _for_one_device(stored_config(folder.read_config(), allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
-    checkpoint = load_checkpoint(folder, which)
+    checkpoint = checkpoints.read(folder.checkpoint(which))
     try:
         classifier.load_state_dict(checkpoint["state_dict"])
         epoch = int(checkpoint["epoch"]) + 1

@@ -54,3 +54,13 @@ class Tally(Metric):
         """`loss` and each accuracy as a fraction, scalars, by name; NaN where nothing was counted."""
         means = self.hits.to(self.loss.dtype) / self.count
         return {"loss": self.loss / self.count} | dict(zip(self.names, means, strict=True))
+
+    def sums(self) -> dict[str, Tensor]:
+        """What has been counted on this rank."""
+        return {"loss": self.loss, "hits": self.hits, "count": self.count}
+
+    def resume(self, sums: dict[str, Tensor]) -> None:
+        """Go on counting from such sums."""
+        for name, value in sums.items():
+            getattr(self, name).copy_(value)
+        self._update_count = int(sums["count"] > 0)

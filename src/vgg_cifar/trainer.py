@@ -87,6 +87,7 @@ class TrainerOptions(Options):
         from lightning.pytorch.callbacks import Checkpoint
 
         from vgg_cifar.ddp import DDP
+        from vgg_cifar.runs.checkpoints import CheckedFiles
 
         devices = (torch.cuda.device_count() if kind == "cuda" else 1) if self.devices == "auto" else self.devices
         several = devices * self.num_nodes > 1 or self.strategy == "ddp"
@@ -113,6 +114,7 @@ class TrainerOptions(Options):
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             callbacks=callbacks,
+            plugins=[CheckedFiles()],
             logger=loggers or False,
             profiler=profiler,
         )

@@ -6,32 +6,44 @@ import logging
 import signal
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from rich.console import Console
 
 from vgg_cifar import draws, hardware, layer_table, reporting
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError, first_line, redacted
+from vgg_cifar.ddp import DDP, Launcher
+from vgg_cifar.errors import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    DivergedError,
+    Interrupted,
+    RunError,
+    UserError,
+    first_line,
+    redacted,
+)
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
-from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs import checkpoints
+from vgg_cifar.runs.folder import RunFolder, why_not
 from vgg_cifar.runs.manifest import manifest, now
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
+from vgg_cifar.saving import Saving, lower_rate
+from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
 
 log = logging.getLogger(__name__)
@@ -59,9 +71,10 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         folder.lock()
     else:
         logging.getLogger().setLevel(logging.WARNING)
+    signals = Signals()
     try:
-        with _interruptible():
-            return _Run(config, folder, overrides, changed or {}).execute()
+        with signals.taken():
+            return _Run(config, folder, overrides, changed or {}, signals).execute()
     finally:
         folder.unlock()
 
@@ -122,16 +135,20 @@ def make_trainer(
 
 
 class _Run:
-    def __init__(self, config: Config, folder: RunFolder, overrides: list[str], changed: dict[str, Any]) -> None:
+    def __init__(
+        self, config: Config, folder: RunFolder, overrides: list[str], changed: dict[str, Any], signals: Signals
+    ) -> None:
         self.config = config
         self.folder = folder
         self.overrides = overrides
         self.changed = changed
+        self.signals = signals
         self.started = time.perf_counter()
         self.first = rank() == 0
         self.console = Console()
-        self.resumed = config.resume is not None and folder.checkpoint("last").is_file()
+        self.resumed = config.resume is not None and folder.has_checkpoint()
         self.result: dict[str, Any] = folder.read_result() if self.resumed else {}
+        self.further = self.result.get("status") == "finished"
         self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
         self.tuned: dict[str, Any] = {}
 
@@ -145,6 +162,17 @@ class _Run:
             config = self._with_numbers_for_auto(datamodule)
             if self.tuned:
                 datamodule = make_datamodule(config)
+        code = None
+        while code is None:
+            code = self._attempt(datamodule)
+        return code
+
+    def _attempt(self, datamodule: DataModule) -> int | None:
+        """Train from the newest checkpoint or the start, and test: the exit code, or None to go back once more."""
+        config = self.config
+        name, checkpoint = (checkpoints.newest(self.folder) if self.resumed else None) or (None, {})
+        step = checkpoint.get("global_step", 0)
+        known = step - (not self.further)  # the number of the last step whose figures will not come again
         classifier = make_classifier(config, datamodule)
         if config.compile:
             classifier.network.compile(mode="reduce-overhead" if config.compile == "graphs" else None)
@@ -153,32 +181,36 @@ class _Run:
         self.result = {**self.result, "status": "running"}
         self.result.pop("error", None)
         record = Record(self.folder, self.result, stopwatch, datamodule, self.started)
-        step = load_checkpoint(self.folder, "last")["global_step"] if self.resumed else 0
-        dashboard = Dashboard(self.folder, after_step=step) if config.logger.tensorboard else None
-        loggers: list[Logger] = [MetricsFile(self.folder, after_step=step), *([dashboard] if dashboard else [])]
+        dashboard = Dashboard(self.folder, after_step=known) if config.logger.tensorboard else None
+        loggers: list[Logger] = [MetricsFile(self.folder, after_step=known), *([dashboard] if dashboard else [])]
         if self.first:
             loggers += self._services()
         profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile and self.first else None
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
+        if isinstance(trainer.strategy, DDP):
+            trainer.strategy.when_lost = self._lost
         if self.first:
             self._show(classifier)
             self._write_down_what_begins(datamodule, chosen)
-            if dashboard is not None:
+            if dashboard is not None and not self.resumed:
                 dashboard.describe(config, datamodule)
         try:
             trainer.fit(
                 classifier,
                 datamodule,
-                ckpt_path=self.folder.checkpoint("last") if self.resumed else None,
+                ckpt_path=self.folder.checkpoint(name) if name else None,
                 weights_only=True,
             )
             self._test(trainer, classifier, datamodule)
         except Interrupted:
             return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
         except Exception as error:
-            log.error("The run failed.\n%s", redacted(traceback.format_exc()))
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            return self._end(record, trainer, classifier, "failed", FAILED, error=reason)
+            if isinstance(error, DivergedError) and self._goes_back(error):
+                if trainer.world_size > 1:
+                    return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
+                self._close(trainer, "failed")
+                return None
+            return self._end(record, trainer, classifier, "failed", FAILED, error=self._told(error, trainer))
         finally:
             if profiler is not None:
                 profiler.close()
@@ -215,25 +247,12 @@ class _Run:
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
-        checkpoints: list[Callback] = []
-        if config.data.val_fraction:
-            checkpoints.append(
-                ModelCheckpoint(
-                    self.folder.checkpoints,
-                    "best",
-                    monitor="val/top1",
-                    mode="max",
-                    enable_version_counter=False,
-                )
-            )
-        checkpoints.append(
-            ModelCheckpoint(self.folder.checkpoints, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-        )
+        saving = Saving(self.folder, self.signals, stopwatch, further=self.further, **config.checkpoint.model_dump())
         stopping: list[Callback] = []
         if config.early_stopping.patience is not None:
             stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
         progress = ProgressReport(self.console, bar=config.trainer.enable_progress_bar)
-        return [*config.averaging.build(), stopwatch, _Signals(), *stopping, *checkpoints, record, progress]
+        return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, saving]
 
     def _write_down_what_begins(self, datamodule: DataModule, chosen: dict[str, Any]) -> None:
         config = self.config
@@ -261,31 +280,127 @@ class _Run:
     def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
         """Read the test set once, with the checkpoint that the run would ship."""
         which = "best" if self.folder.checkpoint("best").is_file() else "last"
-        checkpoint = load_checkpoint(self.folder, which)
+        checkpoint = checkpoints.read(self.folder.checkpoint(which))
         classifier.load_state_dict(checkpoint["state_dict"])
         trainer.test(classifier, datamodule, verbose=False)
         self.result["tested_checkpoint"] = which
         self.result["tested_epoch"] = int(checkpoint["epoch"]) + 1
 
+    def _goes_back(self, error: DivergedError) -> bool:
+        """Make the last checkpoint, if there is one and a try is left, one with a lower learning rate."""
+        config = self.config.divergence
+        found = checkpoints.newest(self.folder) if self.folder.has_checkpoint() else None
+        if found is None or found[1]["callbacks"]["Saving"]["setbacks"] >= config.retries:
+            return False
+        if self.first:
+            content = found[1]
+            lower_rate(content, config.lr_factor)
+            new = self.folder.checkpoints / ".new.ckpt"
+            checkpoints.write(content, new)
+            checkpoints.place(new, self.folder, last=True, best=False)
+            setback = {"step": error.step, "back_to_step": content["global_step"], "lr_factor": config.lr_factor}
+            self.manifest["setbacks"] = [*self.manifest.get("setbacks", []), setback]
+            self.folder.write_manifest(self.manifest)
+            log.warning(
+                "%s; going back to step %d with %g times the learning rate",
+                error, content["global_step"], config.lr_factor,
+            )  # fmt: skip
+        self.resumed, self.result = True, self.folder.read_result()
+        return True
+
+    def _told(self, error: Exception, trainer: Trainer) -> str:
+        """Why the run failed, in a line; said on the screen too, with a traceback where it is not understood."""
+        launcher = trainer.strategy.launcher
+        lost = launcher.wait_for_loss() if isinstance(launcher, Launcher) else None
+        if lost is not None:
+            line = self._reason_of_lost(lost)
+        elif isinstance(error, DivergedError):
+            line = f"{error}; {self._way_back()}"
+        elif hardware.is_out_of_memory(error):
+            line = f"out of memory with data.batch_size={self.config.data.batch_size}; {self._what_fits(trainer)}"
+        elif isinstance(error, OSError):
+            line = f"a file cannot be written: {why_not(error, self.folder.path)}"
+        elif isinstance(error, RunError):
+            line = str(error)
+        else:
+            log.error("The run failed.\n%s", redacted(traceback.format_exc()))
+            return f"{type(error).__name__}: {first_line(error)}"
+        log.error("The run failed: %s", line)
+        return line
+
+    def _way_back(self) -> str:
+        if not self.folder.has_checkpoint():
+            return "there is no checkpoint yet: start again with a lower optimizer.lr"
+        return (
+            f"the last good checkpoint is {self.folder.checkpoint('last')}; go on from it with a lower rate: "
+            f"resume={self.folder.path} divergence.retries=1"
+        )
+
+    def _what_fits(self, trainer: Trainer) -> str:
+        """How to take the same steps in less memory, found by trying."""
+        if trainer.world_size > 1:
+            return "raise trainer.accumulate_grad_batches: it takes the same steps in smaller parts"
+        config, parts = self.config, 2 * self.config.trainer.accumulate_grad_batches
+        while parts <= int(config.data.batch_size):
+            changes = {"accumulate_grad_batches": parts, "max_epochs": 1, "max_steps": 1, "limit_val_batches": 0}
+            short = {"trainer": config.trainer.model_copy(update=changes), "monitor_test": False}
+            try:
+                _fit_a_little(config.model_copy(update=short), [])
+            except Exception as error:
+                if not hardware.is_out_of_memory(error):
+                    raise
+                parts *= 2
+                continue
+            return f"trainer.accumulate_grad_batches={parts} fits, and takes the same steps in smaller parts"
+        return "not even one image at a time fits: choose a smaller model"
+
+    def _lost(self, reason: str) -> None:
+        """Write down that the run ended with another rank; this process may be stuck and will be ended."""
+        line = self._reason_of_lost(reason)
+        log.error("The run failed: %s", line)
+        with suppress(RunError, UserError):
+            if self.first or self.folder.read_result().get("status") in ("running", "interrupted"):
+                self.folder.write_result(self.folder.read_result() | {"status": "failed", "error": line})
+                self.folder.write_manifest(self.folder.read_manifest() | {"end": now(), "exit_status": FAILED})
+
+    def _reason_of_lost(self, lost: str) -> str:
+        """What the lost rank itself said, if it could, with how it ended."""
+        with suppress(UserError):
+            result = self.folder.read_result()
+            if result.get("status") == "failed" and result.get("error"):
+                return f"{lost}: {result['error']}"
+        return lost
+
     def _end(
         self, record: Record, trainer: Trainer, classifier: Classifier, status: str, code: int, **more: Any
     ) -> int:
         if not self.first:
-            if status == "failed":  # Lightning ends rank 0 at once, before it could say why
-                self.folder.write_result(self.folder.read_result() | {"status": status, "rank": rank(), **more})
+            if status == "failed":
+                with suppress(RunError, UserError):
+                    self.folder.write_result(self.folder.read_result() | {"status": status, "rank": rank(), **more})
             return code
-        if status != "finished" and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-            trainer.strategy.launcher.kill(signal.SIGKILL)
-        record.write(trainer, classifier, status=status, **more)
-        self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
-        for logger in trainer.loggers:
-            logger.finalize("success" if status == "finished" else "failed")  # the words that services know
-        self.config.logger.finish()
+        if isinstance(trainer.strategy.launcher, Launcher):
+            trainer.strategy.launcher.stop_watching()
+            if status != "finished":
+                trainer.strategy.launcher.kill(signal.SIGKILL)
+        try:
+            record.write(trainer, classifier, status=status, **more)
+            self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
+            self._close(trainer, "success" if status == "finished" else "failed")  # the words that services know
+        except (RunError, OSError) as error:
+            if status == "finished":
+                raise
+            log.error("%s", error if isinstance(error, RunError) else why_not(error, self.folder.path))
         if status == "interrupted":
             log.info("Interrupted; go on with: .venv/bin/python src/train.py resume=%s", self.folder.path)
         elif status == "finished":
             self._say_what_came_out(len(record.datamodule.dataset.classes))
         return code
+
+    def _close(self, trainer: Trainer, status: str) -> None:
+        for logger in trainer.loggers:
+            logger.finalize(status)
+        self.config.logger.finish()
 
     def _say_what_came_out(self, classes: int) -> None:
         reporting.closing(self.result, classes)
@@ -298,53 +413,3 @@ def _fit_a_little(config: Config, callbacks: list[Callback]) -> None:
     datamodule = make_datamodule(config)
     trainer, _ = make_trainer(config, callbacks, [])
     trainer.fit(make_classifier(config, datamodule), datamodule)
-
-
-def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
-    """A checkpoint as plain data on the CPU.
-
-    Raises:
-        UserError: if it is damaged, or holds more than plain data.
-    """
-    path = folder.checkpoint(which)
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path} is refused: it is damaged, or holds more than plain data") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
-    return content
-
-
-class _Signals(Callback):
-    """Takes SIGTERM back from Lightning, which would end a single process with exit code 0 and hang several."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _take_signals()
-        # With several ranks it would also send them rank 0's flag at every step, and wait until it is there.
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _take_signals()
-
-
-def _take_signals() -> None:
-    def interrupt(number: int, frame: Any) -> None:  # noqa: ARG001
-        raise Interrupted(signal.Signals(number).name)
-
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, interrupt)  # the terminal was closed
-    # Ctrl-C reaches every process of a terminal: rank 0 ends the others.
-    signal.signal(signal.SIGINT, interrupt if rank() == 0 else signal.SIG_IGN)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    _take_signals()
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -40,6 +40,7 @@ class WeightAveraging(Callback):
         self.bn_batches = bn_batches
         self.averaged: AveragedModel | None = None
         self._step = 0
+        self._swapped = False
 
     @property
     def ready(self) -> bool:
@@ -87,8 +88,10 @@ class WeightAveraging(Callback):
         if not self.ready:
             return
         assert self.averaged is not None
-        checkpoint["trained_state_dict"] = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {f"network.{k}": v for k, v in self.averaged.module.state_dict().items()}
+        here = checkpoint["state_dict"]
+        beside = {f"network.{k}": v for k, v in self.averaged.module.state_dict().items()}
+        average, trained = (here, beside) if self._swapped else (beside, here)
+        checkpoint["state_dict"], checkpoint["trained_state_dict"] = average, trained
         checkpoint["n_averaged"] = int(self.averaged.n_averaged)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -109,6 +112,7 @@ class WeightAveraging(Callback):
             kept = mine.clone()
             mine.copy_(its)
             its.copy_(kept)
+        self._swapped = not self._swapped
 
     def _measure_batch_norm(self, trainer: Trainer) -> None:
         assert self.averaged is not None

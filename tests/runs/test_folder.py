@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vgg_cifar
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.runs.folder import RunFolder, write
 
 HOLDER = """
@@ -66,7 +66,7 @@ def test_when_writing_fails_the_old_content_stays(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(RunError, match=r"result\.json cannot be written: no space is left"):
             write(path, "new")
     assert path.read_text() == "old"
     write(path, "newer")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import json
 import math
 import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import IO, Any
 
 import yaml
 
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import RunError, UserError, first_line
 
 
 class RunFolder:
@@ -59,7 +61,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """`last.ckpt`, and `best.ckpt` where images are held out."""
+        """`last.ckpt`, `previous.ckpt` before it, and `best.ckpt` where images are held out."""
         return self.path / "checkpoints"
 
     @property
@@ -73,8 +75,17 @@ class RunFolder:
         return self.path / "profile" / "trace.json.gz"
 
     def checkpoint(self, name: str) -> Path:
-        """The checkpoint called "best" or "last"."""
+        """The checkpoint called "best", "last" or "previous"."""
         return self.checkpoints / f"{name}.ckpt"
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.saved_at() > 0
+
+    def saved_at(self) -> float:
+        """When the newest checkpoint was written, in seconds since 1970; 0 where there is none."""
+        found = [self.checkpoint(name) for name in ("last", "previous")]
+        return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
 
     @classmethod
     def existing(cls, path: str | Path, option: str) -> RunFolder:
@@ -193,13 +204,34 @@ class RunFolder:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file at once: readers see the old text or the new one, never half of it."""
+    """Replace a file at once: readers see the old text or the new one, never half of it.
+
+    Raises:
+        RunError: if it cannot be written; the old text is there still.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {why_not(error, path.parent)}") from error
+
+
+def why_not(error: BaseException, folder: Path) -> str:
+    """Why nothing can be written to a folder, and what would help."""
+    if not folder.is_dir():
+        return "its folder is gone"
+    number, free = getattr(error, "errno", None), shutil.disk_usage(folder).free
+    if number in (errno.ENOSPC, errno.EDQUOT) or (number is None and free < 1 << 20):
+        return f"no space is left ({free / 1e6:,.0f} MB free); free some, the last good state is kept"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "it may not be written to any more; the last good state is kept"
+    return first_line(error)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

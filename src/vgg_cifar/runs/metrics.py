@@ -15,10 +15,10 @@ class MetricsFile(Logger):
 
     Args:
         folder: where the file is.
-        after_step: when a run goes on, the step it goes on from: later rows of the file are dropped.
+        after_step: the last step whose row stays, when a run goes on.
     """
 
-    def __init__(self, folder: RunFolder, after_step: int = 0) -> None:
+    def __init__(self, folder: RunFolder, after_step: int = -1) -> None:
         super().__init__()
         self.folder = folder
         kept = [row for row in folder.read_metrics() if row["step"] <= after_step]

@@ -17,10 +17,10 @@ from vgg_cifar.runs.folder import RunFolder
 OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
-    "resume", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping",
-    "data.root", "data.download", "data.memory", "trainer.max_epochs", "trainer.accelerator", "trainer.devices",
-    "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches", "trainer.limit_test_batches",
-    "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+    "resume", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping", "checkpoint",
+    "divergence", "data.root", "data.download", "data.memory", "trainer.max_epochs", "trainer.accelerator",
+    "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches",
+    "trainer.limit_test_batches", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
 )  # fmt: skip
 """Options that may differ when a run goes on; every other one would make it a different run."""
 
@@ -70,8 +70,8 @@ def resumable(
         config: the options of the new one.
         complete: adds to a stored configuration the options that came after it.
     """
-    folders = [RunFolder(path.parent.parent) for path in parent.glob("*/checkpoints/last.ckpt")]
-    folders.sort(key=lambda folder: folder.checkpoint("last").stat().st_mtime, reverse=True)
+    folders = [RunFolder(path) for path in parent.glob("*") if RunFolder(path).has_checkpoint()]
+    folders.sort(key=RunFolder.saved_at, reverse=True)
     for folder in folders:
         try:
             same = not differences(complete(folder.read_config()), config, folder.read_manifest().get("tuned", ()))

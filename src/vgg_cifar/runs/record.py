@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -41,8 +43,8 @@ class Stopwatch(Callback):
         self._since: float | None = None
         self._validation_since = 0.0
         self._compiling = compiling
-        self._began_at: int | None = None
-        self._epoch = (0.0, 0.0)
+        self._began_at = 0
+        self._epoch = [0.0, 0.0]
 
     @property
     def images_per_second(self) -> float:
@@ -60,6 +62,7 @@ class Stopwatch(Callback):
             "images",
             "steady_seconds",
             "steady_images",
+            "_epoch",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -68,13 +71,25 @@ class Stopwatch(Callback):
         for name, value in state_dict.items():
             setattr(self, name, value)
 
+    @contextmanager
+    def paused(self, trainer: Trainer) -> Iterator[None]:
+        """Stand still within this block."""
+        running = self._since is not None
+        if running:
+            self._lap(trainer, steady=self._is_steady(trainer))
+        yield
+        if running:
+            self._since = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start, in the middle of an epoch perhaps."""
+        self._began_at = trainer.global_step
+        self._start(trainer)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start."""
-        if self._began_at is None:
-            self._began_at = trainer.global_step
-        self._epoch = (self.images, self.train_seconds)
-        synchronise(trainer.strategy.root_device)
-        self._since = time.perf_counter()
+        self._epoch = [self.images, self.train_seconds]
+        self._start(trainer)
 
     def on_train_batch_end(
         self,
@@ -94,26 +109,23 @@ class Stopwatch(Callback):
             return
         images = batch.total * trainer.world_size / batch.parts
         self.images += images
-        steps = trainer.global_step - (self._began_at or 0)
-        if steps > WARMUP_STEPS:
+        if self._is_steady(trainer):
             self.steady_images += images
-        elif steps == WARMUP_STEPS:
+        elif trainer.global_step - self._began_at == WARMUP_STEPS:
             self._lap(trainer, steady=False)
         if trainer.is_last_batch:
-            self._lap(trainer, steady=steps > WARMUP_STEPS)
-            self._since = None
+            self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's rate."""
-        if self._since is not None:
-            self._lap(trainer, steady=trainer.global_step - (self._began_at or 0) > WARMUP_STEPS)
-            self._since = None
+        self._stop(trainer)
         images, seconds = self.images - self._epoch[0], self.train_seconds - self._epoch[1]
         if seconds:
-            pl_module.log("images_per_second", images / seconds, rank_zero_only=True)
+            pl_module.publish({"images_per_second": images / seconds})  # type: ignore[operator]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start."""
+        """Start; a validation that is done again comes before any step."""
+        self._since = None
         self._validation_since = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,6 +137,18 @@ class Stopwatch(Callback):
         """Stop."""
         if self._since is not None:
             self.train_seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def _is_steady(self, trainer: Trainer) -> bool:
+        return trainer.global_step - self._began_at > WARMUP_STEPS
+
+    def _start(self, trainer: Trainer) -> None:
+        synchronise(trainer.strategy.root_device)
+        self._since = time.perf_counter()
+
+    def _stop(self, trainer: Trainer) -> None:
+        if self._since is not None:
+            self._lap(trainer, steady=self._is_steady(trainer))
             self._since = None
 
     def _lap(self, trainer: Trainer, *, steady: bool) -> None:

@@ -28,16 +28,16 @@ class Dashboard(TensorBoardLogger):
 
     Args:
         folder: the run's.
-        after_step: when a run goes on, the step it goes on from: later points are taken back.
+        after_step: the last step whose points stay, when a run goes on.
     """
 
-    def __init__(self, folder: RunFolder, after_step: int = 0) -> None:
+    def __init__(self, folder: RunFolder, after_step: int = -1) -> None:
         super().__init__(
             folder.path,
             name="",
             version=folder.tensorboard.name,
             default_hp_metric=False,
-            purge_step=after_step + 1 if after_step else None,
+            purge_step=after_step + 1,
         )
 
     @rank_zero_only
