@@ -108,24 +108,27 @@ def real_data() -> Path:
     pytest.skip("the real CIFAR-100 is not here: set CIFAR100_ROOT to the folder that holds cifar-100-python/")
 
 
-FIGURES = pytest.StashKey[dict[str, int]]()
+FIGURES = pytest.StashKey[dict[str, float]]()
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
-    """Count something that the documentation tells; the sums are printed at the end, and written to $FIGURES."""
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Note something that the documentation tells; it is printed at the end, and written to $FIGURES.
+
+    Numbers of the same name are added up, or `max` is taken of them.
+    """
     figures = request.config.stash.setdefault(FIGURES, {})
 
-    def count(name: str, number: int) -> None:
-        figures[name] = figures.get(name, 0) + number
+    def note(name: str, number: float, combine: Callable[..., float] = lambda *numbers: sum(numbers)) -> None:
+        figures[name] = combine(figures[name], number) if name in figures else number
 
-    return count
+    return note
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was counted."""
+    """Print what was noted."""
     figures = config.stash.get(FIGURES, {})
     for name, number in figures.items():
-        terminalreporter.write_line(f"{number:7,}  {name}")
+        terminalreporter.write_line(f"{number:9,g}  {name}")
     if figures and "FIGURES" in os.environ:
         Path(os.environ["FIGURES"]).write_text(json.dumps(figures, indent=2) + "\n")

@@ -97,7 +97,7 @@ def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
 @pytest.mark.soak
 @pytest.mark.parametrize("options", RUNS.values(), ids=RUNS)
 def test_ten_runs_killed_anywhere_go_on_as_if_they_had_not_been(
-    zygote: Zygote, typed: list[str], tmp_path: Path, options: tuple[str, ...], figure: Callable[[str, int], None]
+    zygote: Zygote, typed: list[str], tmp_path: Path, options: tuple[str, ...], figure: Callable[..., None]
 ) -> None:
     runs = Disturbed(zygote, [*typed, *options], tmp_path)
     moments = random.Random(1)
@@ -108,7 +108,7 @@ def test_ten_runs_killed_anywhere_go_on_as_if_they_had_not_been(
 
 @pytest.mark.soak
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
-    zygote: Zygote, typed: list[str], tmp_path: Path, figure: Callable[[str, int], None]
+    zygote: Zygote, typed: list[str], tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     runs = Disturbed(zygote, [*typed, *next(iter(RUNS.values()))], tmp_path)
     moments, kills, code = random.Random(2), 0, -signal.SIGKILL

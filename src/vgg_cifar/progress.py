@@ -39,9 +39,11 @@ class ProgressReport(Checkpoint):
         self._first_step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to measure."""
+        """Begin to measure; an epoch that goes on has a bar at once, since Lightning does not tell of its start."""
         self._started = time.perf_counter()
         self._first_step = trainer.global_step
+        if trainer.fit_loop.epoch_loop.batch_progress.current.ready:
+            self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw an empty bar."""

@@ -391,8 +391,8 @@ class _Run:
             if status == "finished":
                 raise
             log.error("%s", error if isinstance(error, RunError) else why_not(error, self.folder.path))
-        if status == "interrupted":
-            log.info("Interrupted; go on with: .venv/bin/python src/train.py resume=%s", self.folder.path)
+        if status == "interrupted" or (status == "failed" and self.folder.has_checkpoint()):
+            log.info("%s; go on with: .venv/bin/python src/train.py resume=%s", status.capitalize(), self.folder.path)
         elif status == "finished":
             self._say_what_came_out(len(record.datamodule.dataset.classes))
         return code

@@ -67,16 +67,11 @@ def test_a_file_system_without_hard_links_keeps_them_too(folder: RunFolder, monk
     assert steps == {"previous.ckpt": 2, "last.ckpt": 3, "best.ckpt": 3}
 
 
-def test_a_checkpoint_cut_anywhere_falls_back_to_the_one_before(
-    folder: RunFolder, figure: Callable[[str, int], None]
-) -> None:
+def test_a_checkpoint_cut_anywhere_falls_back_to_the_one_before(folder: RunFolder, figure: Callable[..., None]) -> None:
     last = folder.checkpoint("last")
     whole = last.read_bytes()
-    offsets = random.Random(0).sample(range(len(whole)), CUTS - 3) + [
-        0,
-        len(whole) - 1,
-        len(whole) - checkpoints.COMMENT,
-    ]
+    ends = [0, len(whole) - 1, len(whole) - checkpoints.COMMENT]
+    offsets = [*ends, *random.Random(0).sample(range(len(whole)), CUTS - len(ends))]
     for offset in offsets:
         last.write_bytes(whole[:offset])
         assert checkpoints.newest(folder)[0] == "previous", offset
