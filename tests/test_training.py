@@ -1,6 +1,7 @@
 """A whole run in this process: what it leaves, how it goes on, how it ends badly."""
 
 import csv
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -274,3 +275,33 @@ def test_real_images_train_above_chance(real_data: Path, tiny: list[str], tmp_pa
     folder = RunFolder(tmp_path / "run")
     assert training.run(compose_and_check(typed)[1], folder, typed) == 0
     assert folder.read_result()["test/top5"] > 2 * 5 / 100
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what Linux's /proc shows")
+@pytest.mark.soak
+def test_five_hundred_epochs_hold_no_more_than_a_hundred(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
+) -> None:
+    seen: dict[int, dict[str, int]] = {}
+
+    class Look(Callback):
+        def on_train_epoch_end(self, trainer: object, pl_module: object) -> None:
+            gc.collect()
+            status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            seen[trainer.current_epoch + 1] = {  # type: ignore[attr-defined]
+                "kilobytes": int(status["VmRSS"].split()[0]),
+                "threads": int(status["Threads"]),
+                "handles": len(list(Path("/proc/self/fd").iterdir())),
+            }
+
+    original = training._Run._callbacks
+    monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Look(), *original(*args)])
+    options = ("data.train_size=200", "trainer.max_epochs=500", "averaging=ema", "checkpoint.every_steps=2")
+    assert train(*options, "logger=tensorboard").read_result()["epochs"] == 500
+    early, late = seen[100], seen[500]
+    assert late["threads"] == early["threads"]
+    assert late["handles"] == early["handles"]
+    growth = late["kilobytes"] - early["kilobytes"]
+    assert growth < 0.02 * early["kilobytes"]
+    figure("epochs in one process, without a thread or an open file more", 500)
+    figure("kilobytes of memory more after 500 epochs than after 100", growth, max)
