@@ -1,8 +1,9 @@
-"""How fast is a convolution over images of 2x2 pixels, forward and backward?
+"""How fast is a convolution over small images, forward and backward?
 
-    python benchmarks/convolution.py [rounds=5] [batch_sizes=32,128,512] [json=PATH]
+    python benchmarks/convolution.py [rounds=5] [sides=2,4,8] [batch_sizes=32,128,512] [json=PATH]
 
-One of VGG16's last three, 512 to 512 channels, in the arithmetic that train.py chooses, on a CPU: ours beside torch's.
+Those of VGG16 over 2x2 and 4x4 pixels, 512 to 512 channels, and over 8x8, 256 to 256, in the arithmetic that train.py
+chooses, on a CPU: ours beside torch's. In float32 they differ over 2x2 pixels alone.
 """
 
 import time
@@ -17,6 +18,7 @@ from vgg_cifar.command_line import guard
 from vgg_cifar.convolution import Conv2d
 
 REPEATS = 10
+CHANNELS = {"2": 512, "4": 512, "8": 256}
 
 
 def milliseconds(module: nn.Conv2d, images: torch.Tensor, precision: str) -> float:
@@ -33,21 +35,26 @@ def milliseconds(module: nn.Conv2d, images: torch.Tensor, precision: str) -> flo
 
 
 def main() -> None:
-    given = Arguments(rounds="5", batch_sizes="32,128,512", json="")
-    rounds, sizes = given.count("rounds"), given.counts("batch_sizes")
+    given = Arguments(rounds="5", sides=",".join(CHANNELS), batch_sizes="32,128,512", json="")
+    rounds, sides, sizes = given.count("rounds"), given.chosen("sides", CHANNELS), given.counts("batch_sizes")
     record, tables = about(), []
+    hardware.keep_freed_memory()
     precision = hardware.precision("cpu")[0]
-    modules = {"ours": Conv2d(512, 512), "torch's": nn.Conv2d(512, 512, 3, padding=1)}
-    for module in modules.values():
-        module.to(memory_format=torch.channels_last)
-    for size in sizes:
-        dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
-        images = torch.randn(size, 512, 2, 2, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
-        sides: dict[str, Side] = {
-            name: partial(milliseconds, module, images, precision) for name, module in modules.items()
-        }
-        tables.append(take_turns(f"batch {size}", "ms", sides, rounds, ["torch's"]))
-        keep(given.file, record, tables)
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    for side in sides:
+        channels = CHANNELS[side]
+        modules = {"ours": Conv2d(channels, channels), "torch's": nn.Conv2d(channels, channels, 3, padding=1)}
+        for module in modules.values():
+            module.to(memory_format=torch.channels_last)
+        for size in sizes:
+            images = torch.randn(size, channels, int(side), int(side), dtype=dtype)
+            images = images.to(memory_format=torch.channels_last).requires_grad_()
+            ways: dict[str, Side] = {
+                name: partial(milliseconds, module, images, precision) for name, module in modules.items()
+            }
+            title = f"{channels} channels, {side}x{side} pixels, batch {size}"
+            tables.append(take_turns(title, "ms", ways, rounds, ["torch's"]))
+            keep(given.file, record, tables)
 
 
 if __name__ == "__main__":
