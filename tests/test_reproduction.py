@@ -114,6 +114,13 @@ def test_other_weights_whose_accuracies_are_near_are_within_noise(pair: tuple[Ru
     assert found(to)["weights"]["worst"] == pytest.approx(0.25)
 
 
+def test_a_missing_curve_is_not_the_same(pair: tuple[RunFolder, str]) -> None:
+    folder, to = pair
+    folder.metrics.unlink()
+    assert reproduce(folder, to, []) == 1
+    assert found(to)["curves"]["count"] == 0
+
+
 def test_a_run_without_checkpoints_is_compared_by_its_numbers(pair: tuple[RunFolder, str]) -> None:
     folder, to = pair
     folder.checkpoint("last").unlink()
@@ -334,21 +341,37 @@ def test_a_launchers_variables_stay_outside(
 def test_the_spread_of_other_seeds_beside_a_run_is_its_yardstick(
     train: Callable[..., RunFolder], tmp_path: Path
 ) -> None:
-    options = ("trainer.max_epochs=1", "data.val_fraction=0")
-    folder = train(*options, to="sweep/0")
-    others = [train(*options, f"seed={seed}", to=f"sweep/{seed}") for seed in (1, 2)]
-    train("trainer.max_epochs=2", "seed=3", to="sweep/3")
-    again = train(*options, to="again/run")
-    accuracies = [0.50, 0.52, 0.54]
-    for run, accuracy in zip((folder, *others), accuracies, strict=True):
+    options = ("trainer.max_epochs=1", "data.val_fraction=0", "data.train_size=100")
+    folder, again = train(*options, to="sweep/0"), train(*options, to="again/run")
+    others = [train(*options, f"seed={seed}", to=f"sweep/{seed}") for seed in (1, 2, 3, 4)]
+    train(*options, "label_smoothing=0.1", "seed=5", to="sweep/another")
+    for run, accuracy in zip(others, (0.50, 0.52, 0.54, 0.56), strict=True):
         run.write_result(run.read_result() | {"test/top1": accuracy})
+    (folder.path.parent / "damaged").mkdir()
+    (folder.path.parent / "damaged" / "config.yaml").write_text("[")
     folder.checkpoint("last").unlink()
     folder.metrics.unlink()
-    again.write_result(again.read_result() | {"test/top1": 0.6})
-    reproduce(folder, str(again.path), [])
-    assert "from 3 runs" in found(str(again.path))["yardstick"]
-    metric = found(str(again.path))["metrics"]["test/top1"]
-    assert metric["limit"] == pytest.approx(9.92 * 2**0.5 * 0.02)
+    limit = 5.84 * (2 * (0.03**2 + 0.01**2 + 0.01**2 + 0.03**2) / 3) ** 0.5
+    for difference, code in ((limit * 0.99, 0), (limit * 1.01, 1)):
+        again.write_result(again.read_result() | {"test/top1": 0.4 + difference})
+        folder.write_result(again.read_result() | {"test/top1": 0.4})
+        assert reproduce(folder, str(again.path), []) == code
+    assert "from 4 runs with other seeds" in found(str(again.path))["yardstick"]
+    assert found(str(again.path))["metrics"]["test/top1"]["limit"] == pytest.approx(limit, rel=1e-3)
+
+
+def test_without_other_seeds_the_yardstick_is_that_of_accuracies_on_so_many_images(pair: tuple[RunFolder, str]) -> None:
+    folder, to = pair
+    again = RunFolder(to)
+    folder.checkpoint("last").unlink()
+    folder.metrics.unlink()
+    limit = 2.5758 * (2 * 0.5 * 0.5 / 150) ** 0.5
+    for difference, code in ((limit * 0.98, 0), (limit * 1.02, 1)):
+        again.write_result(again.read_result() | {"test/top1": 0.5 + difference / 2})
+        folder.write_result(again.read_result() | {"test/top1": 0.5 - difference / 2})
+        assert reproduce(folder, to, []) == code
+    assert "what other seeds do was not measured" in found(to)["yardstick"]
+    assert found(to)["metrics"]["test/loss"]["limit"] is None
 
 
 @pytest.mark.soak

@@ -20,11 +20,11 @@ SPLITS = ("test/", "val/", "train/")
 HEADLINE = "test/top1"
 COUNTS = ("epochs", "steps", "tested_checkpoint", "tested_epoch")
 TIMES = {"images_per_second"}
-FEWEST_SEEDS = 3
 SHARE = 0.99
 """Of the differences that the yardstick explains, how many lie within a limit."""
-STUDENT = (63.66, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
-"""Student's t for this share, both tails, with 1, 2, ... degrees of freedom; the last for all above."""
+FEWEST_SEEDS = 4
+STUDENT = (5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
+"""Student's t for this share, both tails, for the fewest seeds, one more, ...; the last for all above."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,9 @@ def compare(then: RunFolder, now: RunFolder, images: Mapping[str, int], seeds: I
         metrics = {name: Metric(*pair, None) for name, pair in pairs.items()}
         return Agreement(IDENTICAL, metrics, counts, curves, weights, None)
     others = [run.read_result() for run in seeds]
-    if len(others) + 1 >= FEWEST_SEEDS:
-        yardstick = f"{SHARE:.0%} of differences between seeds, from {len(others) + 1} runs that lie side by side"
-        known = {name: [pairs[name][0], *(_number(other.get(name)) for other in others)] for name in names}
-        limits = {name: _limit_by_seeds(values) for name, values in known.items()}
+    if len(others) >= FEWEST_SEEDS:
+        yardstick = f"{SHARE:.0%} of differences between seeds, from {len(others)} runs with other seeds beside it"
+        limits = {name: _limit_by_seeds([_number(other.get(name)) for other in others]) for name in names}
     else:
         yardstick = (
             f"{SHARE:.0%} of differences between accuracies on so many independent images (binomial); what other "
@@ -165,23 +164,24 @@ def _limit_by_images(then: float | None, now: float | None, images: int | None) 
 
 
 def _limit_by_seeds(values: list[float | None]) -> float | None:
-    """How far two runs of these lie apart by chance."""
+    """How far two runs lie apart by chance, from some that are neither: an outlier would widen its own limit."""
     known = [value for value in values if value is not None]
     if len(known) < FEWEST_SEEDS:
         return None
-    return STUDENT[min(len(known) - 1, len(STUDENT)) - 1] * math.sqrt(2) * stdev(known)
+    student = STUDENT[min(len(known) - FEWEST_SEEDS, len(STUDENT) - 1)]
+    return student * math.sqrt(2) * stdev(known)
 
 
 def _curves(then: RunFolder, now: RunFolder) -> Same:
     """The rows of `metrics.csv`, by step, in the columns that both have and that are no times."""
     before, after = _rows(then), _rows(now)
     both = _columns(before) & _columns(after) - TIMES
+
+    def row(rows: dict[int, dict[str, str]], step: int) -> list[str | None] | None:
+        return [rows[step].get(name) for name in both] if step in rows else None
+
     steps = sorted(before.keys() | after.keys())
-    different = [
-        step
-        for step in steps
-        if {key: before.get(step, {}).get(key) for key in both} != {key: after.get(step, {}).get(key) for key in both}
-    ]
+    different = [step for step in steps if row(before, step) != row(after, step)]
     return Same(len(steps) - len(different), len(steps), different[0] if different else None)
 
 
