@@ -273,6 +273,29 @@ def test_results_that_cannot_be_compared_are_one_line(
         reproduce(folder, to, [])
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("num_nodes", 2, "it was trained on 2 machines; start its command by their launcher"),
+        ("devices", 60, "it was trained by 60 processes, more than this machine has cores"),
+    ],
+)
+def test_a_run_that_this_machine_cannot_make_again_is_one_line(
+    option: str, value: int, line: str, train: Callable[..., RunFolder], tiny: list[str], started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    folder = train("trainer.max_epochs=1")
+    config = folder.read_config()
+    config["trainer"][option] = value
+    folder.write_config(config)
+    told = [*tiny, "trainer.max_epochs=1", f"trainer.{option}={value}"]
+    folder.write_manifest(folder.read_manifest() | {"overrides": told})
+    with pytest.raises(UserError, match=line):
+        reproduce(folder, str(tmp_path / "new"), [])
+    assert not started
+
+
 def test_weights_of_another_kind_are_off_or_refused(pair: tuple[RunFolder, str]) -> None:
     folder, to = pair
     torch.save({"state_dict": {"a": torch.ones(1).expand(2**40)}}, folder.checkpoint("last"))
