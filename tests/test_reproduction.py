@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from vgg_cifar import reproduction
 from vgg_cifar.command_line import complain
@@ -93,39 +92,6 @@ def test_a_changed_stored_metric_is_off(pair: tuple[RunFolder, str], capsys: pyt
     assert reproduce(folder, to, []) == 1
     assert "Verdict: off" in capsys.readouterr().out
     assert found(to)["metrics"]["test/top1"]["difference"] == pytest.approx(-1 / 150)
-
-
-def test_a_changed_curve_is_off(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    rows = folder.read_metrics()
-    rows[-2]["val/loss"] += 1e-12
-    folder.write_metrics(rows)
-    assert reproduce(folder, to, []) == 1
-    assert found(to)["curves"] == {"count": len(rows) - 1, "of": len(rows), "worst": rows[-2]["step"]}
-
-
-def test_other_weights_whose_accuracies_are_near_are_within_noise(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    content = torch.load(folder.checkpoint("last"), weights_only=True)
-    content["state_dict"]["network.features.0.weight"] += 0.25
-    torch.save(content, folder.checkpoint("last"))
-    assert reproduce(folder, to, []) == 0
-    assert found(to)["verdict"] == "within seed noise"
-    assert found(to)["weights"]["worst"] == pytest.approx(0.25)
-
-
-def test_a_missing_curve_is_not_the_same(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    folder.metrics.unlink()
-    assert reproduce(folder, to, []) == 1
-    assert found(to)["curves"]["count"] == 0
-
-
-def test_a_run_without_checkpoints_is_compared_by_its_numbers(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    folder.checkpoint("last").unlink()
-    assert reproduce(folder, to, []) == 0
-    assert (found(to)["verdict"], found(to)["weights"]) == ("identical", None)
 
 
 def test_what_is_not_as_it_was_is_said_before_anything_starts(
@@ -213,6 +179,7 @@ def test_numbers_found_for_auto_are_taken_over(
         ({"overrides": []}, "no longer makes the configuration in its config.yaml"),
         ({"tuned": {"optimizer.lr": "0.1"}}, "tuned.optimizer.lr: Input should be a valid"),
         ({"tuned": {"optimizer.lr": 0.2}}, "optimizer.lr: 0.1 -> 0.2"),
+        ({"tuned": {"optimizer.lr": 10**400}}, "optimizer.lr"),
         ({"resumed": [{"command": ["python", "src/train.py", "seed=1"]}]}, "no longer makes the configuration"),
         ({"resumed": [5]}, "resumed.0: Input should be a valid dictionary"),
         ({"data": {"synthetic": "seed 1, 1 + 1 images"}}, "saw other images: the checksums of synthetic differ"),
@@ -259,21 +226,6 @@ def test_a_folder_that_is_no_finished_run_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("file", "content"), [("metrics.csv", "step,a\nx,y\n"), ("metrics.csv", "step\n1,2,3\n"), ("result.json", None)]
-)
-def test_results_that_cannot_be_compared_are_one_line(
-    file: str, content: str | None, pair: tuple[RunFolder, str]
-) -> None:
-    folder, to = pair
-    if content is None:
-        folder.write_result({"status": "finished"})
-    else:
-        (folder.path / file).write_text(content)
-    with pytest.raises(UserError, match=file):
-        reproduce(folder, to, [])
-
-
-@pytest.mark.parametrize(
     ("option", "value", "line"),
     [
         ("num_nodes", 2, "it was trained on 2 machines; start its command by their launcher"),
@@ -294,17 +246,6 @@ def test_a_run_that_this_machine_cannot_make_again_is_one_line(
     with pytest.raises(UserError, match=line):
         reproduce(folder, str(tmp_path / "new"), [])
     assert not started
-
-
-def test_weights_of_another_kind_are_off_or_refused(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    torch.save({"state_dict": {"a": torch.ones(1).expand(2**40)}}, folder.checkpoint("last"))
-    result = folder.read_result()
-    folder.write_result(result | {"test/top1": 0.9})
-    assert reproduce(folder, to, []) == 1
-    torch.save({"state_dict": [1]}, folder.checkpoint("last"))
-    with pytest.raises(UserError, match="holds no weights"):
-        reproduce(folder, to, [])
 
 
 def test_the_new_folder_is_neither_the_run_nor_another_run(
@@ -372,29 +313,11 @@ def test_the_spread_of_other_seeds_beside_a_run_is_its_yardstick(
         run.write_result(run.read_result() | {"test/top1": accuracy})
     (folder.path.parent / "damaged").mkdir()
     (folder.path.parent / "damaged" / "config.yaml").write_text("[")
-    folder.checkpoint("last").unlink()
-    folder.metrics.unlink()
-    limit = 5.84 * (2 * (0.03**2 + 0.01**2 + 0.01**2 + 0.03**2) / 3) ** 0.5
-    for difference, code in ((limit * 0.99, 0), (limit * 1.01, 1)):
-        again.write_result(again.read_result() | {"test/top1": 0.4 + difference})
-        folder.write_result(again.read_result() | {"test/top1": 0.4})
-        assert reproduce(folder, str(again.path), []) == code
+    reproduce(folder, str(again.path), [])
+    assert found(str(again.path))["yardstick"] is None  # none is needed, so none is looked for
+    folder.write_result(folder.read_result() | {"test/top1": 0.4})
+    reproduce(folder, str(again.path), [])
     assert "from 4 runs with other seeds" in found(str(again.path))["yardstick"]
-    assert found(str(again.path))["metrics"]["test/top1"]["limit"] == pytest.approx(limit, rel=1e-3)
-
-
-def test_without_other_seeds_the_yardstick_is_that_of_accuracies_on_so_many_images(pair: tuple[RunFolder, str]) -> None:
-    folder, to = pair
-    again = RunFolder(to)
-    folder.checkpoint("last").unlink()
-    folder.metrics.unlink()
-    limit = 2.5758 * (2 * 0.5 * 0.5 / 150) ** 0.5
-    for difference, code in ((limit * 0.98, 0), (limit * 1.02, 1)):
-        again.write_result(again.read_result() | {"test/top1": 0.5 + difference / 2})
-        folder.write_result(again.read_result() | {"test/top1": 0.5 - difference / 2})
-        assert reproduce(folder, to, []) == code
-    assert "what other seeds do was not measured" in found(to)["yardstick"]
-    assert found(to)["metrics"]["test/loss"]["limit"] is None
 
 
 @pytest.mark.soak

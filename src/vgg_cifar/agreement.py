@@ -147,8 +147,8 @@ def compare(then: RunFolder, now: RunFolder, images: Mapping[str, int], seeds: I
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, or None."""
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+    """A finite number of a size that a metric can have, or None."""
+    return float(value) if type(value) in (int, float) and abs(value) < 2**63 else None
 
 
 def _plain(value: Any) -> int | str | None:
@@ -216,7 +216,7 @@ def _weights(then: RunFolder, now: RunFolder) -> Same | None:
 def _tensors(folder: RunFolder) -> dict[str, Tensor]:
     """The weights that ship, and those being trained where they are others."""
     content = load_checkpoint(folder, "last")
-    parts = {part: content.get(part, {}) for part in ("state_dict", "trained_state_dict")}
+    parts = {"state_dict": content.get("state_dict"), "trained_state_dict": content.get("trained_state_dict", {})}
     if not all(
         isinstance(each, dict) and all(isinstance(one, Tensor) for one in each.values()) for each in parts.values()
     ):
