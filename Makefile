@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
+OLDEST := .venv-oldest
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup train test soak lint format benchmark lock clean
+.PHONY: help setup train test soak oldest lint format benchmark lock clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,12 @@ test: setup  ## All tests (under six minutes on two cores).
 soak: setup  ## The longer tests as well.
 	@$(BIN)/python -m pytest -m "soak or not soak"
 
+oldest: setup  ## The tests with the oldest packages that pyproject.toml allows, on the oldest Python here (5 GB more).
+	@$(BIN)/uv venv --quiet --allow-existing --python \
+	  "$$(for minor in 11 12 13 14; do command -v python3.$$minor && break; done || echo $(PYTHON))" $(OLDEST)
+	@$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --group dev -r pyproject.toml
+	@$(OLDEST)/bin/python -m pytest
+
 lint: setup  ## Style, format and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -50,4 +57,4 @@ lock: setup  ## Pin the newest versions that pyproject.toml allows.
 	  --upgrade --group dev pyproject.toml -o requirements.lock
 
 clean:  ## Remove the environment and all caches; runs in outputs/ stay.
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -55,12 +55,11 @@ def test_the_rate_never_leaves_the_range_from_zero_to_full(name: str, total: int
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(total=totals, warmup=warmups)
+@given(total=st.integers(2, 400), data=st.data())
 @settings(deadline=None, max_examples=50)
-def test_the_warm_up_climbs_evenly_from_near_zero(name: str, total: int, warmup: float) -> None:
-    climbing = round(warmup * total)
-    assume(climbing >= 1)
-    climb = [0.0, *factors(name, total, warmup)[:climbing], 1.0]
+def test_the_warm_up_climbs_evenly_from_near_zero(name: str, total: int, data: st.DataObject) -> None:
+    climbing = data.draw(st.integers(1, total - 1))
+    climb = [0.0, *factors(name, total, climbing / total)[:climbing], 1.0]
     steps = [after - before for before, after in pairwise(climb)]
     assert steps == pytest.approx([1 / (climbing + 1)] * (climbing + 1))
 

@@ -165,7 +165,7 @@ def _with_config_dir(overrides: list[str], config_dir: str | None) -> list[str]:
         raise UserError(f"--config-dir: there is no folder {config_dir}")
     if any(override.startswith("hydra.searchpath") for override in overrides):
         raise UserError("--config-dir: give all folders in hydra.searchpath=[...], or one here")
-    return [*overrides, f"hydra.searchpath=[{_quoted(f'file://{path}')}]"]
+    return [*overrides, f"hydra.searchpath=[{quoted(f'file://{path}')}]"]
 
 
 def _can_hold_runs(folder: Path, option: str) -> None:
@@ -229,14 +229,25 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
     began, tuned, data = manifest.get("overrides"), manifest.get("tuned", {}), config.get("data")
     if not isinstance(began, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run began")
+    ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
+    return with_typed(began, tuned, data.get("root"), [*overrides, *ours])
+
+
+def with_typed(began: list[Any], tuned: dict[str, Any], root: Any, typed: list[str]) -> list[str]:
+    """The overrides of a stored run, replaced and extended by those typed now.
+
+    Args:
+        began: the stored ones; what they allow, and what they tell Hydra, is not taken from a folder.
+        tuned: what the run found for `auto`; it stays.
+        root: where the run's images were, if it read any.
+        typed: the overrides of now.
+    """
     found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in FOUND and type(value) in (int, float)}
     kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
-    if isinstance(data.get("root"), str):
-        kept.append(f"data.root={_quoted(data['root'])}")
-    typed = [override for override in overrides if override not in {f"{key}=auto" for key in found}]
-    ours = [f"resume={_quoted(str(folder.path))}", f"hydra.run.dir={_quoted(str(folder.path))}"]
+    if isinstance(root, str):
+        kept.append(f"data.root={quoted(root)}")
     merged: dict[str, str] = {}
-    for override in (*kept, *typed, *ours):
+    for override in (*kept, *(each for each in typed if each not in {f"{key}=auto" for key in found})):
         merged[_key(override)] = override
     return list(merged.values())
 
@@ -251,7 +262,7 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A value in Hydra's override grammar that stands for exactly this text."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

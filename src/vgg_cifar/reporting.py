@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from vgg_cifar.options import flat, spelled
+
+if TYPE_CHECKING:
+    from vgg_cifar.agreement import Agreement, Metric
 
 MARK = "bold yellow"
 
@@ -86,6 +90,67 @@ def comparison(found: dict[str, Any], stored: dict[str, Any]) -> None:
             note = "" if before is None else ("equal" if before == value else f"{before:.6f}")
             table.add_row(name, f"{value:.6f}", note)
     Console().print(table)
+
+
+def circumstances(title: str, differences: Sequence[tuple[str, str, str]], notes: Sequence[str]) -> None:
+    """Print what is not as it was when a run was made.
+
+    Args:
+        title: what is about to happen.
+        differences: what, then, now.
+        notes: what else a reader should know, a line each.
+    """
+    console = Console(highlight=False)
+    console.print(Text(title, "bold"), soft_wrap=True)
+    if differences:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("not the same", "then", "now"):
+            table.add_column(heading, overflow="fold")
+        for row in differences:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    else:
+        console.print("Commit, packages, hardware and images are the same.")
+    for note in notes:
+        console.print(Text(f"note: {note}"))
+
+
+def agreement(found: Agreement) -> None:
+    """Print how a run and its reproduction agree, the verdict last."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("metric", "then", "now", "difference", "" if found.yardstick is None else "limit"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, metric in found.metrics.items():
+        table.add_row(name, *_agreement_of(metric, "top" in name))
+    for name, pair in found.counts.items():
+        table.add_row(name.replace("_", " "), *(Text("-" if each is None else str(each)[:20]) for each in pair))
+    console.print(table)
+    curves, weights = found.curves, found.weights
+    first = "" if curves.worst is None else f"; the first other one is that of step {curves.worst:,.0f}"
+    console.print(f"{curves.count} of {curves.of} rows of metrics.csv are the same{first}")
+    if weights is None:
+        console.print("weights: the run keeps none to compare")
+    else:
+        largest = f"; the largest difference is {weights.worst:.2g}" if weights.worst else ""
+        console.print(f"{weights.count} of {weights.of} tensors of the last checkpoint are the same{largest}")
+    if found.yardstick is not None:
+        console.print(Text(f"limit: {found.yardstick}", "dim"))
+    console.print(Text(f"Verdict: {found.verdict}", "bold" if found.verdict != "off" else "bold red"))
+
+
+def _agreement_of(metric: Metric, is_share: bool) -> list[str]:
+    """Then, now, difference and limit; of shares, in percent and percentage points."""
+    scale, form, unit = (100, ".2f", "%") if is_share else (1, ".6f", "")
+
+    def said(value: float | None) -> str:
+        return "-" if value is None else f"{scale * value:{form}}{unit}"
+
+    if metric.then == metric.now:
+        return [said(metric.then), said(metric.now), "none", ""]
+    difference = "-" if metric.difference is None else f"{scale * metric.difference:+{form}}"
+    limit = "not judged" if metric.limit is None else f"{scale * metric.limit:{form}}"
+    return [said(metric.then), said(metric.now), difference, limit]
 
 
 def duration(seconds: float) -> str:
