@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vgg_cifar.errors import UserError
+from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.training import load_checkpoint
 
 IDENTICAL, WITHIN_NOISE, OFF = "identical", "within seed noise", "off"
 SPLITS = ("test/", "val/", "train/")
@@ -215,7 +215,7 @@ def _weights(then: RunFolder, now: RunFolder) -> Same | None:
 
 def _tensors(folder: RunFolder) -> dict[str, Tensor]:
     """The weights that ship, and those being trained where they are others."""
-    content = load_checkpoint(folder, "last")
+    content = checkpoints.read(folder.checkpoint("last"))
     parts = {"state_dict": content.get("state_dict"), "trained_state_dict": content.get("trained_state_dict", {})}
     if not all(
         isinstance(each, dict) and all(isinstance(one, Tensor) for one in each.values()) for each in parts.values()

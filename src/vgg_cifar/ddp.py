@@ -133,7 +133,7 @@ def _fate(ranks: list[subprocess.Popen[bytes]]) -> str | None:
     return None
 
 
-class Agreement:
+class Consensus:
     """Lets all ranks do the same at the same step, though only one may know of the reason.
 
     What a rank wishes for is sent beside the next step and read after that: nobody waits for anybody, and a GPU is not

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -30,7 +29,7 @@ from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
 from vgg_cifar.options import flat, spelled
 from vgg_cifar.runs import placement
-from vgg_cifar.runs.folder import RunFolder, write
+from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest
 from vgg_cifar.training import make_datamodule, make_trainer
 
@@ -117,10 +116,9 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
             return code
     agreement = compare(folder, again, images, _other_seeds(folder, composed))
     reporting.agreement(agreement)
-    written = again.path / "reproduction.json"
     record = {"run": str(folder.path), **agreement.record(), "differences": [each._asdict() for each in found]}
-    write(written, json.dumps(record | {"notes": notes}, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    print(f"Written down: {written}")
+    again.write_reproduction(record | {"notes": notes})
+    print(f"Written down: {again.reproduction}")
     return FAILED if agreement.verdict == OFF else DONE
 
 
@@ -274,6 +272,7 @@ def _train(again: RunFolder, overrides: list[str], typed: list[str]) -> int:
         signal.SIGINT: signal.SIG_IGN,
         signal.SIGHUP: signal.SIG_IGN,
         signal.SIGTERM: lambda *_: process.terminate(),
+        signal.SIGUSR2: lambda *_: process.terminate(),
     }
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:

@@ -14,7 +14,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from vgg_cifar.ddp import Agreement
+from vgg_cifar.ddp import Consensus
 from vgg_cifar.errors import Interrupted
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
@@ -68,7 +68,7 @@ class Saving(Checkpoint):
         self.best: float | None = None
         self.stopped = False
         self.setbacks = 0
-        self._agreement = Agreement()
+        self._consensus = Consensus()
         self._saved_at = time.monotonic()
         self._place = (0, 0)
 
@@ -93,7 +93,7 @@ class Saving(Checkpoint):
         loop = trainer.fit_loop.epoch_loop
         if loop._should_accumulate():
             return
-        wish = self._agreement.reached(self._wish)
+        wish = self._consensus.reached(self._wish)
         ends_epoch = trainer.is_last_batch or loop._is_training_done
         counted = self.every_steps is not None and trainer.global_step % self.every_steps == 0
         if not ends_epoch and (wish or counted):
@@ -104,7 +104,7 @@ class Saving(Checkpoint):
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Stop, if somebody wants to: the validation will be done again."""
         loop = trainer.fit_loop.epoch_loop
-        if self._agreement.reached(self._wish) == STOP and loop.global_step != loop.max_steps:
+        if self._consensus.reached(self._wish) == STOP and loop.global_step != loop.max_steps:
             self._save(trainer, trainer.current_epoch, loop.batch_progress.current.ready)
             raise Interrupted
 
@@ -119,7 +119,7 @@ class Saving(Checkpoint):
         if better:
             self.best = top1
         due = over or (self.every_epochs is not None and done % self.every_epochs == 0)
-        wish = self._agreement.reached(self._wish)
+        wish = self._consensus.reached(self._wish)
         if due or better or wish:
             self._save(trainer, done, 0, last=due or bool(wish), best=better)
         if wish == STOP:

@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def reproduction(self) -> Path:
+        """How this run agrees with the one that it makes again."""
+        return self.path / "reproduction.json"
+
+    @property
     def trace(self) -> Path:
         """What a profiled run spent its time on, in Chrome's trace format."""
         return self.path / "profile" / "trace.json.gz"
@@ -184,6 +189,10 @@ class RunFolder:
         """Write what an evaluation found."""
         self.evaluation.mkdir(exist_ok=True)
         write(self.evaluation / "metrics.json", _json(metrics))
+
+    def write_reproduction(self, agreement: dict[str, Any]) -> None:
+        """Write how this run agrees with the one that it makes again."""
+        write(self.reproduction, _json(agreement))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of `metrics.csv` without their empty cells."""
