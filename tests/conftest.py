@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from vgg_cifar import hardware
 from vgg_cifar.command_line import quiet, register_resolvers
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.manifest import git_state, now
 
 PROJECT = Path(__file__).resolve().parents[1]
 TINY = [
@@ -126,9 +128,15 @@ def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was noted."""
+    """Print what was noted, and keep it where the environment says so."""
     figures = config.stash.get(FIGURES, {})
     for name, number in figures.items():
         terminalreporter.write_line(f"{number:9,g}  {name}")
     if figures and "FIGURES" in os.environ:
-        Path(os.environ["FIGURES"]).write_text(json.dumps(figures, indent=2) + "\n")
+        failed = len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", []))
+        record = {
+            "command": ["FIGURES=docs/records/reliability_cpu.json", "make", "soak"], "git": git_state(),
+            "start": now(), "torch": torch.__version__, "hardware": hardware.description(),
+            "passed": len(terminalreporter.stats.get("passed", [])), "failed": failed, "figures": figures,
+        }  # fmt: skip
+        Path(os.environ["FIGURES"]).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """The LightningModule: it learns, and its arithmetic is that of a loop anybody could write."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -197,3 +198,44 @@ def test_every_arithmetic_trains(configure: Callable[..., Config], precision: st
     datamodule = make_datamodule(config)
     losses = fit(config, datamodule, make_classifier(config, datamodule))
     assert torch.tensor(losses).isfinite().all()
+
+
+class Kept(Callback):
+    """Remembers what a checkpoint would hold after some step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.checkpoint: dict[str, Any] = {}
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            pl_module.on_save_checkpoint(self.checkpoint)
+            self.checkpoint = copy.deepcopy(self.checkpoint)
+
+
+def test_what_an_epoch_has_tallied_goes_on(configure: Callable[..., Config]) -> None:
+    config, kept = configure("data.val_fraction=0", "trainer.max_epochs=1"), Kept(3)
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    trainer, _ = make_trainer(config, [kept], [])
+    trainer.fit(classifier, datamodule)
+    so_far = kept.checkpoint["epoch_so_far"]
+    assert so_far["tally"]["count"].tolist() == [3 * 64]
+    assert [step for step, *_ in so_far["lately"]] == [1, 2]  # the first was logged
+    other = make_classifier(config, datamodule)
+    other.trainer = trainer
+    other.on_load_checkpoint(kept.checkpoint)
+    for name, value in other.tallies["train_split"].sums().items():
+        assert torch.equal(value, so_far["tally"][name][0])
+
+
+def test_on_fewer_ranks_the_first_takes_what_all_had_tallied(configure: Callable[..., Config]) -> None:
+    config = configure()
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    classifier.trainer, _ = make_trainer(config, [], [])
+    of_two = {"loss": torch.tensor([1.0, 2.0]), "hits": torch.tensor([[3], [4]]), "count": torch.tensor([5, 6])}
+    classifier.on_load_checkpoint({"epoch_so_far": {"tally": of_two, "lately": [], "results": {"val/top1": 0.5}}})
+    sums = classifier.tallies["train_split"].sums()
+    assert {name: value.tolist() for name, value in sums.items()} == {"loss": 3.0, "hits": [7], "count": 11}
+    assert classifier.results == {"val/top1": 0.5}

@@ -148,3 +148,14 @@ def test_layouts_are_torchs(side: int) -> None:
 def test_the_state_dict_is_torchs() -> None:
     ours, theirs = pair(3, 4)
     assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+@pytest.mark.parametrize("side", LEAST_CHANNELS)
+def test_what_follows_may_change_the_outputs_in_place(side: int) -> None:
+    images, weight = torch.randn(2, 4, side, side, requires_grad=True), torch.randn(4, 4, 3, 3)
+    outputs = convolution.minimal_filtering(images, weight, torch.zeros(4))
+    expected = nn.functional.conv2d(images, weight, padding=1).relu().sum()
+    (wanted,) = torch.autograd.grad(expected, images)
+    outputs.relu_().sum().backward()
+    assert images.grad is not None
+    torch.testing.assert_close(images.grad, wanted, rtol=1e-4, atol=1e-4)

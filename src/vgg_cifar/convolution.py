@@ -55,18 +55,18 @@ def minimal_filtering(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         [n, o, side, side], channels last.
     """
-    outputs: Tensor = _MinimalFiltering.apply(images.permute(0, 2, 3, 1), weight, bias)
-    return outputs.permute(0, 3, 1, 2)
+    outputs: Tensor = _MinimalFiltering.apply(images, weight, bias)
+    return outputs
 
 
 class _MinimalFiltering(torch.autograd.Function):
-    """From images [n, side, side, i] to outputs [n, side, side, o]; each product is a matrix product over channels."""
+    """From images [n, i, side, side] to outputs [n, o, side, side]; each product is a matrix product over channels."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        count, side, _, inputs = images.shape
+        count, inputs, side, _ = images.shape
         data, taps, inverse = (each.to(images.dtype) for each in _TRANSFORMS[side])
-        pixels = data @ images.permute(1, 2, 0, 3).reshape(side * side, count * inputs)
+        pixels = data @ images.permute(2, 3, 0, 1).reshape(side * side, count * inputs)
         pixels = pixels.view(len(taps), -1, inputs)
         filters = taps @ weight.to(images.dtype).permute(2, 3, 0, 1).reshape(9, -1)
         filters = filters.view(len(taps), -1, inputs)
@@ -74,25 +74,27 @@ class _MinimalFiltering(torch.autograd.Function):
         ctx.dtypes = weight.dtype, bias.dtype
         tiles = inverse @ (pixels @ filters.mT).flatten(1)
         tiles = tiles.view(2, 2, side // 2, side // 2, count, len(weight)).permute(4, 2, 0, 3, 1, 5)
-        outputs: Tensor = tiles.contiguous().view(count, side, side, len(weight)).add_(bias.to(images.dtype))
-        return outputs
+        # Not a view of the tiles: what follows may change it in place.
+        outputs = tiles.new_empty(count, len(weight), side, side).contiguous(memory_format=torch.channels_last)
+        outputs.permute(0, 2, 3, 1).view(tiles.shape).copy_(tiles)
+        return outputs.add_(bias.to(images.dtype)[:, None, None])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Every step of the forward pass transposed, from the last to the first."""
         pixels, filters = ctx.saved_tensors
-        count, side, _, outputs = gradient.shape
+        count, outputs, side, _ = gradient.shape
         data, taps, inverse = (each.to(gradient.dtype) for each in _TRANSFORMS[side])
-        tiles = gradient.view(count, side // 2, 2, side // 2, 2, outputs).permute(2, 4, 1, 3, 0, 5).reshape(4, -1)
+        tiles = gradient.view(count, outputs, side // 2, 2, side // 2, 2).permute(3, 5, 2, 4, 0, 1).reshape(4, -1)
         products = (inverse.T @ tiles).view(len(taps), -1, outputs)
         images = data.T @ (products @ filters).view(len(data), -1)
-        images = images.view(side, side, count, pixels.shape[-1]).permute(2, 0, 1, 3)
+        images = images.view(side, side, count, pixels.shape[-1]).permute(2, 3, 0, 1)
         weight = (taps.T @ (products.mT @ pixels).flatten(1)).view(3, 3, outputs, -1).permute(2, 3, 0, 1)
         return (
-            images.contiguous(),
+            images.contiguous(memory_format=torch.channels_last),
             weight.to(ctx.dtypes[0], memory_format=torch.channels_last),
-            gradient.sum((0, 1, 2)).to(ctx.dtypes[1]),
+            gradient.sum((0, 2, 3)).to(ctx.dtypes[1]),
         )
 
 
