@@ -1,12 +1,15 @@
 """Composition: every shipped choice composes, a mistake from any source is one line, and files get no rights."""
 
+import os
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
+from vgg_cifar import limits
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check, differences_from_defaults, group_choices, groups
 from vgg_cifar.config import Config
@@ -126,6 +129,78 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str) -> No
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
     assert "\n" not in str(caught.value)
+
+
+def multiplying(first: str, line: Callable[[int, int], str]) -> str:
+    """Ten lines, each of which stands for ten times the one before it."""
+    return "\n".join([first, *(line(number, number - 1) for number in range(1, 12))])
+
+
+BOMBS = {
+    "aliases": multiplying("x0: &x0 [a]", lambda n, last: f"x{n}: &x{n} [{', '.join([f'*x{last}'] * 10)}]"),
+    "merges": multiplying("x0: &x0 {a: 1}", lambda n, last: f"x{n}: &x{n} {{<<: [{', '.join([f'*x{last}'] * 10)}]}}"),
+    "texts": multiplying(f"x0: {'a' * 1000}", lambda n, last: f"x{n}: {f'${{x{last}}}' * 10}"),
+    "trees": multiplying("x0: {a: 1}", lambda n, last: f"x{n}: [{', '.join([f'"${{x{last}}}"'] * 10)}]"),
+    "run.dir": multiplying("name: a", lambda n, last: f"x{n}: {f'${{x{last}}}' * 10}").replace("x0", "name")
+    + "\nhydra: {run: {dir: '${x11}'}}",
+    "size": f"tags: [{'a, ' * 1_000_000}]",
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_file_that_stands_for_more_than_a_machine_holds_is_one_line(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"^the configuration: takes more than 0.5 s or 1024 MB to read") as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", [f"tags=[{'a,' * 30_000}a]", f"tags={'[' * 60_000}"], ids=["long", "deep"])
+def test_an_override_that_would_take_minutes_to_read_is_one_line(
+    override: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with pytest.raises(UserError, match=r"^tags: takes more than 0.5 s"):
+        prepare([override])
+
+
+@pytest.mark.parametrize(
+    "text", ["tags: &a [*a]", "tags: &a {b: *a}", f"tags: {'[' * 500}{']' * 500}", "seed: ${seed}"]
+)
+def test_a_file_that_holds_itself_or_is_nested_too_deeply_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"nested too deeply, or refers to itself|Recursive interpolation"):
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
+
+
+@pytest.mark.parametrize(
+    "text", [r"tags: [a, {b: '\ud800'}]", r"data: {root: '/a\0b'}", r"resume: 'a\0'", r"'\udfff': 1"]
+)
+def test_a_character_that_no_file_can_hold_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match="holds a character that no file can hold"):
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text.replace("'", '"')))
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: \xff", b"name: a\0b", "name: a\u202eb".encode(), b"\xff\xfe", b"\0" * 1000]
+)
+def test_a_file_that_is_no_text_is_one_line(tmp_path: Path, content: bytes) -> None:
+    typed = write_choice(tmp_path, "experiment", "mine", "")
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(GLOBAL.encode() + content)
+    with pytest.raises(UserError) as caught:
+        prepare(typed)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to itself", "folder"])
+def test_a_choice_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    typed = write_choice(tmp_path, "experiment", "mine", "")
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.unlink()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "link to itself": lambda path: os.symlink(path, path)}[kind](path)
+    with pytest.raises(UserError, match="there is no choice mine"):
+        prepare(typed)
 
 
 def test_a_choice_of_the_users_own_is_composed_like_a_shipped_one(tmp_path: Path) -> None:

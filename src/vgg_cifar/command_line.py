@@ -42,6 +42,8 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
         code = complain(error)
     except RecursionError:
         code = complain(UserError("an option or a file is nested too deeply, or holds itself"))
+    except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
+        code = complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
     except (Interrupted, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     sys.exit(code)

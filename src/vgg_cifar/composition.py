@@ -205,7 +205,7 @@ def _refuse_hydra_options(typed: Iterable[Override]) -> None:
         key = override.key_or_group
         if key != "hydra" and not re.match(r"hydra[./]", key):
             continue
-        name, value = key.removeprefix("hydra."), override.get_value_element_as_str()
+        name, value = key.removeprefix("hydra."), str(override.input_line).partition("=")[2]
         if name in OF_LAUNCHED_RANKS and re.fullmatch(OF_LAUNCHED_RANKS[name], value):
             continue
         if name not in HYDRA_OPTIONS or override.is_delete():

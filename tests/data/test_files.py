@@ -425,7 +425,7 @@ def test_a_lock_that_was_laid_as_a_trap_neither_hangs_nor_overwrites(miniature: 
     assert victim.read_text() == "dear"
 
 
-@pytest.mark.parametrize("root", ["/proc/nowhere", "/dev/null"])
+@pytest.mark.parametrize("root", ["/proc/nowhere", "/dev/null", f"/{'x' * 300}"], ids=lambda root: root[:20])
 def test_a_place_that_cannot_be_written_to_is_one_line(root: str) -> None:
     message = mistake(Path(root), download=True)
     assert root in message

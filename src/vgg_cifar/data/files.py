@@ -121,7 +121,10 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
 
 
 def _complete(source: Source, root: Path) -> bool:
-    return all((root / source.folder / file).is_file() for file in source.files)
+    try:
+        return all((root / source.folder / file).is_file() for file in source.files)
+    except OSError as error:
+        raise UserError(f"data.root: {root} cannot be looked into: {first_line(error)}; name another folder") from error
 
 
 def _obtain(source: Source, root: Path, *, download: bool) -> None:
