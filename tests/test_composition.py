@@ -2,7 +2,6 @@
 
 import os
 import string
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,18 +130,21 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, text: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def multiplying(first: str, line: Callable[[int, int], str]) -> str:
-    """Ten lines, each of which stands for ten times the one before it."""
-    return "\n".join([first, *(line(number, number - 1) for number in range(1, 12))])
+def multiplying(first: str, line: str, one: str, between: str = ", ") -> str:
+    """Twelve options, x0, x1, ..., each of which stands for ten times the one before it."""
+    lines = [f"x0: {first}"]
+    for number in range(1, 12):
+        ten = between.join([one.replace("LAST", f"x{number - 1}")] * 10)
+        lines.append(f"x{number}: {line.replace('THIS', f'x{number}').replace('TEN', ten)}")
+    return "\n".join(lines)
 
 
 BOMBS = {
-    "aliases": multiplying("x0: &x0 [a]", lambda n, last: f"x{n}: &x{n} [{', '.join([f'*x{last}'] * 10)}]"),
-    "merges": multiplying("x0: &x0 {a: 1}", lambda n, last: f"x{n}: &x{n} {{<<: [{', '.join([f'*x{last}'] * 10)}]}}"),
-    "texts": multiplying(f"x0: {'a' * 1000}", lambda n, last: f"x{n}: {f'${{x{last}}}' * 10}"),
-    "trees": multiplying("x0: {a: 1}", lambda n, last: f"x{n}: [{', '.join([f'"${{x{last}}}"'] * 10)}]"),
-    "run.dir": multiplying("name: a", lambda n, last: f"x{n}: {f'${{x{last}}}' * 10}").replace("x0", "name")
-    + "\nhydra: {run: {dir: '${x11}'}}",
+    "aliases": multiplying("&x0 [a]", "&THIS [TEN]", "*LAST"),
+    "merges": multiplying("&x0 {a: 1}", "&THIS {<<: [TEN]}", "*LAST"),
+    "texts": multiplying("a" * 1000, "TEN", "${LAST}", between=""),
+    "trees": multiplying("{a: 1}", "[TEN]", "'${LAST}'"),
+    "folder": multiplying("a" * 1000, "TEN", "${LAST}", between="") + "\nhydra: {run: {dir: '${x11}'}}",
     "size": f"tags: [{'a, ' * 1_000_000}]",
 }
 
@@ -198,7 +200,7 @@ def test_a_choice_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -
     typed = write_choice(tmp_path, "experiment", "mine", "")
     path = tmp_path / "experiment" / "mine.yaml"
     path.unlink()
-    {"pipe": os.mkfifo, "folder": os.mkdir, "link to itself": lambda path: os.symlink(path, path)}[kind](path)
+    {"pipe": os.mkfifo, "folder": Path.mkdir, "link to itself": lambda path: path.symlink_to(path)}[kind](path)
     with pytest.raises(UserError, match="there is no choice mine"):
         prepare(typed)
 
