@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,21 @@ def bounded(what: str) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def refuse_to_swell(path: Path) -> None:
+    """Look at a checkpoint before torch makes room for whatever it claims to unpack to; torch itself packs nothing.
+
+    Raises:
+        ValueError: if it is larger unpacked than it is on disk.
+        OSError: if it cannot be read.
+    """
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > path.stat().st_size:
+        raise ValueError(f"it would swell to {size:,} bytes")
 
 
 def _of_memory(error: BaseException | None) -> bool:
