@@ -234,14 +234,16 @@ def _fault(code: Any, said: str) -> str:
 def test_any_command_line_is_taken_or_answered_in_one_line(
     count: int, place_of_work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(place_of_work.rglob("*"))
+    before, taken = sorted(place_of_work.rglob("*")), []
 
     def typed(line: list[str]) -> int:
         prepare(line)
+        taken.append(line)
         return 0
 
     found = faults(map(command_line, range(count)), typed, capsys)
     assert not found, "\n".join(found)
+    assert 0.05 * count < len(taken) < 0.5 * count  # lines of both kinds are made
     assert sorted(place_of_work.rglob("*")) == before
 
 
