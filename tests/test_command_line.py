@@ -76,6 +76,25 @@ def test_no_answer_has_a_second_line_or_steers_the_terminal(
     assert said[:-1].isprintable()
 
 
+def test_a_long_answer_is_cut_in_its_middle(
+    typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed([f"seed={'a' * 5000}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: seed: should be a valid integer, is 'aaa")
+    assert said.endswith("aaa'\n")
+    assert len(said) < 1100
+
+
+def test_what_the_file_system_refuses_is_one_line_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        guard(tmp_path.read_text)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory\n"
+
+
 def test_no_answer_repeats_a_password(
     typed: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

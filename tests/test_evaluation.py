@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,6 +75,50 @@ def test_a_checkpoint_that_does_not_fit_is_refused(content: object, train: Calla
     folder = train("trainer.max_epochs=1")
     torch.save(content, folder.checkpoint("best"))
     with pytest.raises(UserError, match=r"best\.ckpt"):
+        evaluate(folder)
+
+
+def change(state: dict[str, Any], **tensors: Any) -> None:
+    """Put tensors into a state dict, or take them out; two underscores stand for the dots of a name."""
+    for name, tensor in tensors.items():
+        key = f"network.{name.replace('__', '.')}"
+        if tensor is None:
+            del state[key]
+        else:
+            state[key] = tensor
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"features__0__weight": torch.zeros(8, 3, 5, 5)}, "its {} is [8, 3, 5, 5], the config's is [8, 3, 3, 3]"),
+        ({"features__0__weight": torch.zeros(3).to_sparse()}, "its {} is [3], the config's is [8, 3, 3, 3]"),
+        ({"features__0__weight": "ones"}, "its {} is a str, the config's is [8, 3, 3, 3]"),
+        ({"features__0__weight": None}, "it lacks {} [8, 3, 3, 3]"),
+        ({"features__0__weight": None, "new": 1, "newer": 2}, "it lacks {} [8, 3, 3, 3] (and 2 more)"),
+        ({"new": torch.zeros(1)}, "its network.new is not in the config's network"),
+    ],
+    ids=lambda given: "" if isinstance(given, str) else " ".join(given),
+)  # fmt: skip
+def test_what_of_a_checkpoint_does_not_fit_is_named(
+    train: Callable[..., RunFolder], tensors: dict[str, Any], reason: str
+) -> None:
+    folder = train("trainer.max_epochs=1")
+    content = torch.load(folder.checkpoint("best"), weights_only=True)
+    change(content["state_dict"], **tensors)
+    torch.save(content, folder.checkpoint("best"))
+    expected = reason.format("network.features.0.weight")
+    with pytest.raises(UserError) as caught:
+        evaluate(folder)
+    assert str(caught.value) == f"{folder.checkpoint('best')} does not fit the run's config.yaml: {expected}"
+
+
+def test_a_checkpoint_of_another_network_says_where_they_differ_first(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    folder.write_config(folder.read_config() | {"model": folder.read_config()["model"] | {"width": 0.25}})
+    with pytest.raises(
+        UserError, match=r"its network\.features\.0\.weight is \[8, .*, the config's is \[16, .*more\)$"
+    ):
         evaluate(folder)
 
 

@@ -16,13 +16,14 @@ from typing import Any, NoReturn
 
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND, Config
-from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, redacted
+from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, first_line, redacted
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
+LONGEST_LINE = 1000
 
 
 def guard(command: Callable[[], Any], usage: str | None = None) -> None:
@@ -41,6 +42,8 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
         code = complain(error)
     except RecursionError:
         code = complain(UserError("an option or a file is nested too deeply, or holds itself"))
+    except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
+        code = complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
     except (Interrupted, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     sys.exit(code)
@@ -51,6 +54,8 @@ def complain(error: UserError) -> int:
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in redacted(str(error)))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     print(f"error: {line}", file=sys.stderr)
     return USER_MISTAKE
 
@@ -170,8 +175,11 @@ def _with_config_dir(overrides: list[str], config_dir: str | None) -> list[str]:
 
 def _can_hold_runs(folder: Path, option: str) -> None:
     """Refuse a folder that cannot be made or written to."""
-    folder = folder.expanduser().absolute()
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        folder = folder.expanduser().absolute()
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    except (OSError, RuntimeError) as error:  # a name that is too long; a user that is not there
+        raise UserError(f"{option}: {folder} cannot be made: {first_line(error)}") from error
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,7 @@ import yaml
 from vgg_cifar.config import Config, check
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
+from vgg_cifar.limits import bounded
 from vgg_cifar.options import did_you_mean, flat, keys, no_such_option
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 """What Lightning adds when it starts the other ranks of a run."""
 PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
 """What Hydra itself notes of each command."""
+CONFIGURATION = "the configuration"
 SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI or WANDB_API_KEY"
 
 
@@ -67,12 +69,15 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path
     typed = parse(overrides)
     _refuse_hydra_options(typed)
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("train", overrides, return_hydra_config=True)
-        run_dir = Path(str(composed.hydra.run.dir)).expanduser().absolute()
-        settings = OmegaConf.to_container(composed.hydra, resolve=False)
+        with bounded(CONFIGURATION):
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                composed = compose("train", overrides, return_hydra_config=True)
+            run_dir = Path(str(composed.hydra.run.dir)).expanduser().absolute()
+            settings = OmegaConf.to_container(composed.hydra, resolve=False)
         with open_dict(composed):
             del composed["hydra"]
+    except UserError:
+        raise
     except Exception as error:  # whatever a file or an override made Hydra, OmegaConf or YAML stumble over
         raise UserError(_plainly(error, typed)) from error
     assert isinstance(settings, dict)
@@ -106,12 +111,34 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     from omegaconf import OmegaConf
 
     try:
-        content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        with bounded(CONFIGURATION):
+            content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(_plainly(error, ())) from error
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
+    _refuse_what_no_file_can_hold(raw)
     return raw, check(raw, _allowed(raw.pop("allow", []), parse(overrides)))
+
+
+def _refuse_what_no_file_can_hold(raw: dict[str, Any]) -> None:
+    """A NUL or half a surrogate pair, which YAML can spell, can neither name a file nor be written down."""
+    for key, value in flat(raw).items():
+        for text in (key, *_texts(value)):
+            if re.search("[\\0\ud800-\udfff]", text):
+                raise UserError(f"{key}: holds a character that no file can hold, is {value!r}")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value:
+            yield from _texts(each)
+        if isinstance(value, dict):
+            yield from _texts(list(value.values()))
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -130,8 +157,12 @@ def parse(overrides: list[str]) -> list[Override]:
             key = override.partition("=")[0]
             raise UserError(f"{key}: holds an address with a name or password, which files would keep; {SECRETS}")
         try:
-            parsed += parser.parse_overrides([override])
-        except (HydraException, RecursionError) as error:
+            override.encode()
+            with bounded(override.partition("=")[0]):
+                parsed += parser.parse_overrides([override])
+        except UnicodeEncodeError as error:
+            raise UserError(f"{override}: holds bytes that are not UTF-8") from error
+        except (HydraException, RecursionError, ValueError) as error:
             if "=" not in override and not override.startswith("~"):
                 raise UserError(f"{override}: expected group=choice or key=value") from error
             reason = re.sub(r"^\w+Exception: ", "", str(error).partition("\n")[0])
@@ -174,7 +205,7 @@ def _refuse_hydra_options(typed: Iterable[Override]) -> None:
         key = override.key_or_group
         if key != "hydra" and not re.match(r"hydra[./]", key):
             continue
-        name, value = key.removeprefix("hydra."), override.get_value_element_as_str()
+        name, value = key.removeprefix("hydra."), str(override.input_line).partition("=")[2]
         if name in OF_LAUNCHED_RANKS and re.fullmatch(OF_LAUNCHED_RANKS[name], value):
             continue
         if name not in HYDRA_OPTIONS or override.is_delete():
@@ -194,7 +225,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
         mark = error.problem_mark
         return f"{mark.name}: line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     if isinstance(error, RecursionError):
-        return "an option refers to itself: look for ${...} that leads back to its own key"
+        return "an option is nested too deeply, or refers to itself: look for ${...} that leads back to its own key"
     message = str(error)
     answers: dict[str, Callable[..., str]] = {
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),

@@ -7,7 +7,7 @@ from typing import Any
 
 from vgg_cifar.composition import stored_config
 from vgg_cifar.config import Config
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, first_line
 from vgg_cifar.runs.folder import RunFolder
 
 
@@ -42,24 +42,44 @@ def evaluate(
     config = _for_one_device(stored_config(folder.read_config(), allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
-    checkpoint = checkpoints.read(folder.checkpoint(which))
+checkpoint = checkpoints.read(folder.checkpoint(which))
+    state, epoch = checkpoint.get("state_dict"), checkpoint.get("epoch")
+    if not isinstance(state, dict) or not isinstance(epoch, int):
+        raise UserError(f"{folder.checkpoint(which)} is no checkpoint: it lacks the weights or the epoch")
     try:
-        classifier.load_state_dict(checkpoint["state_dict"])
-        epoch = int(checkpoint["epoch"]) + 1
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder.checkpoint(which)} does not fit the run's config.yaml") from error
+        classifier.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        reason = difference(state, classifier.state_dict()) or first_line(error)
+        raise UserError(f"{folder.checkpoint(which)} does not fit the run's config.yaml: {reason}") from error
     trainer, chosen = make_trainer(config, [], [])
     with torch.random.fork_rng(devices=[]):
         trainer.test(classifier, datamodule, verbose=False)
     found = {
         "checkpoint": which,
-        "epoch": epoch,
+        "epoch": epoch + 1,
         "accelerator": chosen["accelerator"],
         "precision": chosen["precision"],
         **classifier.results,
     }
     folder.write_evaluation(found)
     return found
+
+
+def difference(state: dict[Any, Any], wanted: dict[str, Any]) -> str:
+    """How the tensors of a checkpoint first differ from a network's, and in how many more; nothing where they fit."""
+    found = [f"it lacks {name} {_shape(tensor)}" for name, tensor in wanted.items() if name not in state]
+    found += [
+        f"its {name} is {_shape(state[name])}, the config's is {_shape(tensor)}"
+        for name, tensor in wanted.items()
+        if name in state and _shape(state[name]) != _shape(tensor)
+    ]
+    found += [f"its {name} is not in the config's network" for name in state if name not in wanted]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0]}{more}" if found else ""
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
 def _for_one_device(config: Config, folder: RunFolder, data_root: str | None) -> Config:

@@ -11,6 +11,7 @@ from pydantic import Field
 from vgg_cifar.custom import Custom
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.errors import UserError, first_line
+from vgg_cifar.limits import refuse_to_swell
 from vgg_cifar.options import Count, Options
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def load_weights(network: VGG, path: Path) -> None:
     import torch
 
     try:
+        refuse_to_swell(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"model.weights: there is no file {path}") from error

@@ -2,13 +2,16 @@
 
 import hashlib
 import io
+import multiprocessing
 import os
 import pickle
 import socket
 import struct
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -243,24 +246,48 @@ def test_missing_files_that_may_not_be_fetched_are_one_line_that_says_what_helps
     assert list(tmp_path.iterdir()) == []
 
 
+WAYS_TO_FAIL = {
+    "unplugged": "Connection reset",
+    "cut": "it broke off after 10 of 1,000 bytes",
+    "held": "timed out",
+    "endless": "is not what it was",
+}
+"""What each looks like to a user: a reset, an end too early, silence, and more than any archive has."""
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, miniature: Miniature) -> Iterator[Path]:
-    """The miniature's source, on this machine: what lies in this folder is what it serves."""
+    """The miniature's source, on this machine: what lies in this folder is what it serves.
+
+    A file named as one of `WAYS_TO_FAIL` there makes it send ten bytes, and then fail so. It writes a dot into the file
+    `asked` each time.
+    """
     monkeypatch.setenv("no_proxy", "*")
     folder = tmp_path / "served"
     folder.mkdir()
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            if not (folder / "unplugged").exists():
+            with (folder / "asked").open("a") as asked:
+                asked.write(".")
+            ways = [way for way in WAYS_TO_FAIL if (folder / way).exists()]
+            if not ways:
                 super().do_GET()
                 return
             self.send_response(200)
-            self.send_header("Content-Length", "1000")
+            if ways != ["endless"]:
+                self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"some of it")
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())  # a reset, not an end
+            self.wfile.flush()
+            while (folder / "held").exists():
+                time.sleep(0.01)
+            with suppress(OSError):
+                while (folder / "endless").exists():
+                    self.wfile.write(bytes(2**16))
+            if ways == ["unplugged"]:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())  # a reset, not an end
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -270,6 +297,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, miniature: Miniature
         url = f"http://127.0.0.1:{listening.server_port}/"
         monkeypatch.setitem(files.SOURCES, "cifar100", replace(miniature.source, url=url))
         yield folder
+        for way in WAYS_TO_FAIL:
+            (folder / way).unlink(missing_ok=True)
         listening.shutdown()
 
 
@@ -278,24 +307,156 @@ def test_missing_files_are_fetched_where_that_is_allowed(tmp_path: Path, miniatu
     assert_complete(files.load("cifar100", tmp_path / "fetched", download=True), miniature)
 
 
-@pytest.mark.parametrize(("unplugged", "reason"), [(False, "HTTP Error 404"), (True, "Connection reset")])
-def test_a_download_that_fails_is_one_line_and_leaves_no_archive(
-    tmp_path: Path, miniature: Miniature, server: Path, unplugged: bool, reason: str
+def obtaining(root: Path) -> multiprocessing.process.BaseProcess:
+    """Another process that gets the files."""
+    process = multiprocessing.get_context("fork").Process(
+        target=files.load, args=("cifar100", root), kwargs={"download": True}
+    )
+    process.start()
+    return process
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
+def half_done(root: Path) -> list[Path]:
+    """What a process needs while it gets the files."""
+    return list(root.glob("*partial*"))
+
+
+@pytest.mark.parametrize(("way", "reason"), [(None, "HTTP Error 404"), *WAYS_TO_FAIL.items()])
+def test_a_download_that_fails_is_one_line_and_leaves_nothing_half_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Path, way: str | None, reason: str
 ) -> None:
-    if unplugged:
-        (server / "unplugged").touch()
+    monkeypatch.setattr(files, "PATIENCE", 0.2)
+    monkeypatch.setattr(files, "LARGEST", 2**20)
+    if way:
+        (server / way).touch()
     message = mistake(tmp_path / "fetched", download=True)
     assert "the download failed (" in message
     assert reason in message
     assert "data=synthetic" in message
-    assert not (tmp_path / "fetched" / miniature.archive.name).exists()
+    assert [path.name for path in (tmp_path / "fetched").iterdir()] == [".cifar-100-python.lock"]
 
 
 def test_a_download_that_brings_something_else_is_refused(tmp_path: Path, miniature: Miniature, server: Path) -> None:
     archive(server / miniature.archive.name, {f"{miniature.source.folder}/train": b"something else"})
     message = mistake(tmp_path / "fetched", download=True)
-    assert f"{tmp_path / 'fetched' / miniature.archive.name} is damaged" in message
-    assert not (tmp_path / "fetched" / miniature.source.folder).exists()
+    assert "is not what it was" in message
+    assert [path.name for path in (tmp_path / "fetched").iterdir()] == [".cifar-100-python.lock"]
+
+
+def test_a_download_that_was_killed_starts_again(tmp_path: Path, miniature: Miniature, server: Path) -> None:
+    root = tmp_path / "fetched"
+    (server / "held").touch()
+    killed = obtaining(root)
+    wait_until(lambda: (server / "asked").exists() and bool(half_done(root)))
+    killed.kill()
+    killed.join()
+    assert half_done(root)
+    (server / "held").unlink()
+    miniature.archive.rename(server / miniature.archive.name)
+    assert_complete(files.load("cifar100", root, download=True), miniature)
+    assert not half_done(root)
+
+
+def test_of_two_processes_one_downloads_and_both_have_the_files(
+    tmp_path: Path, miniature: Miniature, server: Path
+) -> None:
+    root = tmp_path / "fetched"
+    miniature.archive.rename(server / miniature.archive.name)
+    both = [obtaining(root), obtaining(root)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (server / "asked").read_text() == "."
+
+
+def in_its_place(path: Path, kind: str) -> None:
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+        (path / "something").touch()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
+@pytest.mark.parametrize("name", ["train", "cifar-100-python.tar.gz"])
+def test_what_is_no_file_is_neither_read_nor_waited_for(miniature: Miniature, name: str, kind: str) -> None:
+    if name == "train":
+        miniature.archive.unlink()
+    else:
+        miniature.keep_only_the_archive()
+    in_its_place(miniature.folder / name if name == "train" else miniature.archive, kind)
+    assert "neither" in mistake(miniature.root)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
+def test_what_is_no_file_gives_way_to_what_the_archive_has_unless_it_holds_something(
+    miniature: Miniature, kind: str
+) -> None:
+    in_its_place(miniature.folder / "train", kind)
+    if kind == "folder":
+        assert "Is a directory" in mistake(miniature.root)
+        assert (miniature.folder / "train" / "something").exists()
+    else:
+        assert_complete(files.load("cifar100", miniature.root, download=False), miniature)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_lock_that_was_laid_as_a_trap_neither_hangs_nor_overwrites(miniature: Miniature, kind: str) -> None:
+    miniature.keep_only_the_archive()
+    lock, victim = miniature.root / ".cifar-100-python.lock", miniature.root / "victim"
+    victim.write_text("dear")
+    if kind == "pipe":
+        os.mkfifo(lock)
+        assert_complete(files.load("cifar100", miniature.root, download=False), miniature)
+    else:
+        lock.symlink_to(victim)
+        assert "symbolic links" in mistake(miniature.root)
+    assert victim.read_text() == "dear"
+
+
+@pytest.mark.parametrize("root", ["/proc/nowhere", "/dev/null", f"/{'x' * 300}"], ids=lambda root: root[:20])
+def test_a_place_that_cannot_be_written_to_is_one_line(root: str) -> None:
+    message = mistake(Path(root), download=True)
+    assert root in message
+    assert "name another folder" in message
+
+
+@pytest.mark.parametrize("left", [0, 1, 100])
+def test_an_archive_that_was_cut_off_is_damaged(miniature: Miniature, left: int) -> None:
+    miniature.keep_only_the_archive()
+    miniature.archive.write_bytes(miniature.archive.read_bytes()[:left])
+    assert f"{miniature.archive} is damaged" in mistake(miniature.root)
+    assert not miniature.folder.exists()
+
+
+def test_a_damaged_file_beside_its_archive_is_told_to_come_again(miniature: Miniature) -> None:
+    (miniature.folder / "test").write_bytes(b"")
+    assert f"it is taken out of {miniature.archive.name} again" in mistake(miniature.root)
+    (miniature.folder / "test").unlink()
+    assert_complete(files.load("cifar100", miniature.root, download=False), miniature)
+
+
+@pytest.mark.parametrize("name", ["train", "cifar-100-python.tar.gz"])
+def test_a_huge_file_is_damaged_and_not_read_to_its_end(miniature: Miniature, name: str) -> None:
+    if name == "train":
+        huge = miniature.folder / name
+    else:
+        huge = miniature.archive
+        miniature.keep_only_the_archive()
+    with huge.open("w") as file:
+        file.truncate(2**40)
+    assert f"{huge} is damaged" in mistake(miniature.root)
 
 
 class Command:
@@ -386,8 +547,12 @@ def test_an_archive_cannot_write_through_a_link_that_leads_outside(
     assert list(outside.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["symbolic", "hard"])
-def test_an_archive_cannot_bring_a_link_to_a_file_outside(
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE],
+    ids=["symbolic link", "hard link", "device", "pipe", "folder"],
+)
+def test_an_archive_brings_nothing_but_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, miniature: Miniature, kind: bytes
 ) -> None:
     contents = {file.name: file.read_bytes() for file in miniature.folder.iterdir()}
@@ -405,9 +570,9 @@ def test_an_archive_cannot_bring_a_link_to_a_file_outside(
                 tar.addfile(member, io.BytesIO(content))
     digest = hashlib.sha256(miniature.archive.read_bytes()).hexdigest()
     monkeypatch.setitem(files.SOURCES, "cifar100", replace(miniature.source, archive_sha256=digest))
-    with pytest.raises((UserError, tarfile.TarError)):
-        files.load("cifar100", miniature.root, download=False)
-    assert not (miniature.folder / "meta").exists()
+    assert "cifar-100-python/meta is not a file in it" in mistake(miniature.root)
+    assert not miniature.folder.exists()
+    assert not half_done(miniature.root)
     assert outside.stat().st_nlink == 1
 
 

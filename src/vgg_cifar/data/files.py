@@ -5,18 +5,32 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import logging
+import os
 import pickle
+import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import torch
 
 from vgg_cifar.data.dataset import Dataset, Split
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, first_line
+
+log = logging.getLogger(__name__)
+
+LARGEST = 2**28
+"""Bytes; every file and archive is smaller."""
+PATIENCE = 60
+"""Seconds without a byte after which a server is given up."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,8 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
     folder = root / source.folder
     if not _complete(source, root):
         _obtain(source, root, download=download)
-    contents = {file: _verified(folder / file, digest) for file, digest in source.files.items()}
+    archive = root / source.archive
+    contents = {file: _verified(folder / file, digest, archive) for file, digest in source.files.items()}
     meta = _read(contents[next(iter(source.meta))], folder / next(iter(source.meta)))
     train, train_coarse = _images(source, contents, list(source.train), folder)
     test, _ = _images(source, contents, list(source.test), folder)
@@ -106,7 +121,10 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
 
 
 def _complete(source: Source, root: Path) -> bool:
-    return all((root / source.folder / file).is_file() for file in source.files)
+    try:
+        return all((root / source.folder / file).is_file() for file in source.files)
+    except OSError as error:
+        raise UserError(f"data.root: {root} cannot be looked into: {first_line(error)}; name another folder") from error
 
 
 def _obtain(source: Source, root: Path, *, download: bool) -> None:
@@ -118,59 +136,109 @@ def _obtain(source: Source, root: Path, *, download: bool) -> None:
         raise UserError(f"{missing}; allow data.download=true, {remedy}")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / f".{source.folder}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _alone(source, root) as aside:
             if _complete(source, root):
                 return
             if not archive.is_file():
-                _download(source, archive)
-            _verified(archive, source.archive_sha256)
-            _unpack(source, archive)
+                _download(source, aside / source.archive)
+                (aside / source.archive).replace(archive)
+            _unpack(source, _verified(archive, source.archive_sha256), aside, root)
     except DownloadError as error:
         raise UserError(f"{missing} and the download failed ({error}); {remedy}") from error
-    except (OSError, tarfile.TarError, KeyError) as error:
-        raise UserError(f"data.root: {archive} cannot be unpacked into {root}: {error}") from error
+    except (OSError, EOFError, tarfile.TarError, KeyError) as error:
+        raise UserError(
+            f"data.root: {archive} cannot be unpacked into {root}: {first_line(error)}; put that right, "
+            "or name another folder"
+        ) from error
+
+
+@contextmanager
+def _alone(source: Source, root: Path) -> Iterator[Path]:
+    """A new folder in `root` for what is half done, while no other process obtains the same files there.
+
+    What processes that were killed left behind is removed. A link in the lock's place is not followed.
+    """
+    started = f".{source.folder}.partial-"
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(os.open(root / f".{source.folder}.lock", flags, 0o666)) as lock:  # noqa: PTH123
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("Another process is getting %s in %s; waiting for it ...", source.archive, root)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in root.glob(f"{started}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=started, dir=root) as aside:
+            yield Path(aside)
 
 
 class DownloadError(Exception):
     """The archive could not be fetched."""
 
 
-def _download(source: Source, archive: Path) -> None:
-    """Fetch the archive beside its place, and put it there once it is whole."""
-    from torchvision.datasets.utils import download_url
+def _download(source: Source, file: Path) -> None:
+    """Fetch the archive, whole and as its authors made it.
 
-    partial = archive.with_name(f"{archive.name}.partial")
+    Raises:
+        DownloadError: if that is not what comes.
+        OSError: if it cannot be written.
+    """
+    from rich.progress import wrap_file
+
+    url = source.url + source.archive
+    log.info("Downloading %s", url)
+    digest, length, expected = hashlib.sha256(), 0, None
+    with file.open("wb") as written:
+        try:
+            with urlopen(Request(url, headers={"User-Agent": "vgg-cifar"}), timeout=PATIENCE) as answer:
+                expected = answer.length
+                with wrap_file(answer, expected or 0, description=source.archive) as body:
+                    while length <= LARGEST and (some := body.read(2**16)):
+                        length += len(some)
+                        digest.update(some)
+                        written.write(some)
+        except (OSError, HTTPException, ValueError) as error:
+            raise DownloadError(first_line(error)) from error
+    if expected is not None and length < expected:
+        raise DownloadError(f"it broke off after {length:,} of {expected:,} bytes")
+    if digest.hexdigest() != source.archive_sha256:
+        raise DownloadError(f"{url} is not what it was: sha256 {digest.hexdigest()[:12]}...")
+
+
+def _unpack(source: Source, archive: bytes, aside: Path, root: Path) -> None:
+    """Take the data set's own files out of the archive, each appearing only once all are whole."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for file in source.files:
+            member = tar.getmember(f"{source.folder}/{file}")
+            body = tar.extractfile(member) if member.isreg() else None
+            if body is None:
+                raise tarfile.TarError(f"{member.name} is not a file in it")
+            (aside / file).write_bytes(body.read(LARGEST))
+    (root / source.folder).mkdir(exist_ok=True)
+    for file in source.files:
+        (aside / file).replace(root / source.folder / file)
+
+
+def _verified(path: Path, digest: str, archive: Path | None = None) -> bytes:
+    """The file's bytes, once they have the expected checksum.
+
+    Args:
+        path: the file.
+        digest: SHA-256 or MD5, see `Source.files`.
+        archive: what the file comes out of, to be named where it is there.
+    """
     try:
-        download_url(source.url + source.archive, str(archive.parent), partial.name)
-        partial.replace(archive)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        raise DownloadError(str(error) or type(error).__name__) from error
-
-
-def _unpack(source: Source, archive: Path) -> None:
-    """Take the data set's own files out of the archive, each appearing only once it is whole."""
-    (archive.parent / source.folder).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=archive.parent) as aside, tarfile.open(archive) as tar:
-        members = [tar.getmember(f"{source.folder}/{file}") for file in source.files]
-        tar.extractall(aside, members, filter="data")
-        for member in members:
-            (Path(aside) / member.name).replace(archive.parent / member.name)
-
-
-def _verified(path: Path, digest: str) -> bytes:
-    """The file's bytes, once they have the expected checksum."""
-    try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST)
     except OSError as error:
         raise UserError(f"data.root: {path} cannot be read: {error.strerror or error}") from error
     algorithm = "sha256" if len(digest) == 64 else "md5"
     found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
     if found != digest:
+        source = f": it is taken out of {archive.name} again" if archive is not None and archive.is_file() else ""
         raise UserError(
             f"data.root: {path} is damaged ({algorithm} {found[:12]}..., expected {digest[:12]}...); "
-            "delete it and start again"
+            f"delete it and start again{source}"
         )
     return content
 
