@@ -24,6 +24,7 @@ from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, Interrupted, UserError, first_line, redacted
+from vgg_cifar.limits import refuse_to_swell
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.runs.folder import RunFolder
@@ -308,6 +309,7 @@ def load_checkpoint(folder: RunFolder, which: str) -> dict[str, Any]:
     """
     path = folder.checkpoint(which)
     try:
+        refuse_to_swell(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} is refused: it is damaged, or holds more than plain data") from error

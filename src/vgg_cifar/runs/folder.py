@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,11 @@ from typing import IO, Any
 
 import yaml
 
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, first_line
+from vgg_cifar.limits import bounded
+
+LARGEST = 2**26
+"""Bytes of a configuration, a manifest, a result or a table of metrics."""
 
 
 class RunFolder:
@@ -91,9 +96,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The configuration as plain dicts and lists."""
         try:
-            content = yaml.safe_load(self.config.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{self.config} cannot be read: {str(error).splitlines()[0]}") from error
+            with bounded(str(self.config)):
+                content = yaml.safe_load(_text(self.config))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise UserError(f"{self.config} cannot be read: {first_line(error)}") from error
         if not isinstance(content, dict):
             raise UserError(f"{self.config} is damaged: it holds no options")
         return content
@@ -116,7 +122,7 @@ class RunFolder:
             UserError: if another process is running in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / ".lock").open("w")
+        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
         for attempt in range(10):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,6 +134,10 @@ class RunFolder:
                     raise UserError(f"{self.path} {reason}") from error
                 time.sleep(0.05)  # somebody may be looking whether it is in use
         self._lock = lock
+
+    def _open_lock(self, flags: int) -> IO[str]:
+        """The lock's file: what somebody laid in its place is neither followed nor emptied nor waited for."""
+        return open(os.open(self.path / ".lock", flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))  # noqa: PTH123
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -149,7 +159,7 @@ class RunFolder:
     def in_use(self) -> bool:
         """Whether a process, this one included, is running in the folder."""
         try:
-            with (self.path / ".lock").open() as lock:
+            with self._open_lock(os.O_RDONLY) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -176,10 +186,16 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of `metrics.csv` without their empty cells."""
-        if not self.metrics.is_file():
+        try:
+            table = csv.DictReader(io.StringIO(_text(self.metrics)), strict=True)
+            rows = [{str(key): float(cell) for key, cell in row.items() if cell} for row in table]
+        except FileNotFoundError:
             return []
-        with self.metrics.open(newline="") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise UserError(f"{self.metrics} cannot be read: {first_line(error)}") from error
+        if not all("step" in row for row in rows):
+            raise UserError(f"{self.metrics} is damaged: a row lacks its step")
+        return rows
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Write `metrics.csv`: a column per name, `step` and `epoch` first, a row per dict."""
@@ -202,13 +218,29 @@ def write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+def _text(path: Path) -> str:
+    """What a file holds, if it is one, and of a size that a run writes.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no text, no file, or larger.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        if status.st_size > LARGEST:
+            raise ValueError(f"it has {status.st_size:,} bytes, more than any run writes")
+        return file.read()
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(_text(path))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     return content if isinstance(content, dict) else {}
 
 
