@@ -22,6 +22,27 @@ from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.training import run
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
+TEXTS = {
+    "nothing": b"",
+    "null": b"null",
+    "a list": b"[]",
+    "a number": b"1",
+    "a word": b'"word"',
+    "no text": b"\xff\xfe\x00\x01",
+    "zeros": bytes(1000),
+    "half": b'{"overrides": ["seed=1", ',
+    "a huge number": b'{"overrides": 1' + b"0" * 100_000 + b"}",
+    "no number": b'{"overrides": [NaN, Infinity], "step": NaN, "hardware": NaN, "resumed": NaN}',
+    "wrong kinds": b'{"overrides": [1, null, {}], "hardware": [1], "resumed": {}, "tuned": {"optimizer.lr": "x"}}',
+    "deep": b"[" * 200_000,
+    "deep tables": b'{"a":' * 20_000,
+    "ever more": b"a0: &a0 [a]\n"
+    + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b"*a%d," % (n - 1) * 10) for n in range(1, 9)),
+    "holds itself": b"a: &a [*a]",
+    "code": b"a: !!python/object/apply:os.system ['touch marker']",
+}  # fmt: skip
+KINDS = ("folder", "pipe", "link to itself", "link to nowhere", "device", "huge")
+FILES = ("config.yaml", "manifest.json", "result.json", "metrics.csv")
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +137,13 @@ def commands(folder: RunFolder) -> dict[str, list[str]]:
 
 def in_its_place(path: Path, kind: str) -> None:
     path.unlink()
-    if kind == "pipe":
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
         os.mkfifo(path)
+    elif kind == "huge":
+        with path.open("w") as file:
+            file.truncate(2**40)
     else:
         path.symlink_to({"link to itself": path, "link to nowhere": "nowhere", "device": "/dev/zero"}[kind])
 
@@ -126,6 +152,26 @@ def well_answered(answer: Answer) -> bool:
     """Taken, or refused in a line."""
     code, said = answer
     return code == 0 or (code == 2 and said.startswith("error: ") and said.endswith("\n") and said[:-1].isprintable())
+
+
+SOME = [("config.yaml", "ever more"), ("manifest.json", "deep"), ("result.json", "pipe"), ("metrics.csv", "no text")]
+ALL = [(file, damage) for file in FILES for damage in (*TEXTS, *KINDS)]
+
+
+@pytest.mark.parametrize("command", ["going on", "evaluating"])
+@pytest.mark.parametrize(
+    ("file", "damage"), [*SOME, *(pytest.param(*each, marks=pytest.mark.soak) for each in ALL if each not in SOME)]
+)
+def test_whatever_a_file_of_a_run_has_become_the_answer_is_a_line_or_the_work_is_done(
+    folder: RunFolder, typed: Callable[..., Answer], file: str, damage: str, command: str
+) -> None:
+    if damage in TEXTS:
+        (folder.path / file).write_bytes(TEXTS[damage])
+    else:
+        in_its_place(folder.path / file, damage)
+    answer = typed(*commands(folder)[command])
+    assert well_answered(answer), answer
+    assert not (folder.path.parent / "marker").exists()
 
 
 class Command:
@@ -177,7 +223,7 @@ def swell(path: Path) -> None:
             file.writestr(name, content)
 
 
-@pytest.mark.parametrize("command", ["starting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "starting"])
 def test_a_checkpoint_that_swells_when_it_is_unpacked_is_refused_before_that(
     folder: RunFolder, typed: Callable[..., Answer], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,3 +245,14 @@ def test_a_checkpoint_that_is_no_file_is_not_waited_for(
         in_its_place(folder.checkpoint(name), kind)
     answer = typed(*commands(folder)[command])
     assert well_answered(answer), answer
+
+
+def test_a_lock_that_was_laid_as_a_trap_overwrites_nothing(
+    folder: RunFolder, typed: Callable[..., Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("dear")
+    (folder.path / ".lock").unlink(missing_ok=True)
+    (folder.path / ".lock").symlink_to(tmp_path / "victim")
+    answer = typed(*commands(folder)["going on"])
+    assert well_answered(answer), answer
+    assert (tmp_path / "victim").read_text() == "dear"

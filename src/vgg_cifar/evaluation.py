@@ -42,7 +42,7 @@ def evaluate(
     config = _for_one_device(stored_config(folder.read_config(), allow), folder, data_root)
     datamodule = make_datamodule(config)
     classifier = make_classifier(config, datamodule)
-checkpoint = checkpoints.read(folder.checkpoint(which))
+    checkpoint = checkpoints.read(folder.checkpoint(which))
     state, epoch = checkpoint.get("state_dict"), checkpoint.get("epoch")
     if not isinstance(state, dict) or not isinstance(epoch, int):
         raise UserError(f"{folder.checkpoint(which)} is no checkpoint: it lacks the weights or the epoch")

@@ -19,6 +19,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from vgg_cifar.errors import RunError, UserError
+from vgg_cifar.limits import refuse_to_swell
 from vgg_cifar.runs.folder import RunFolder, why_not
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def write(content: dict[str, Any], path: Path) -> None:
     """
     try:
         path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)  # nothing is written through a link that somebody laid
         torch.save(content, path)
         with path.open("r+b") as file:
             file.seek(-2, os.SEEK_END)
@@ -101,7 +103,10 @@ def read(path: Path) -> dict[str, Any]:
         UserError: if it is damaged, or holds more than plain data.
     """
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
         _verify(path)
+        refuse_to_swell(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} is refused: it is damaged, or holds more than plain data") from error
@@ -120,7 +125,7 @@ def newest(folder: RunFolder) -> tuple[str, dict[str, Any]] | None:
     """
     damaged = None
     for name in ("last", "previous"):
-        if not folder.checkpoint(name).exists():
+        if not os.path.lexists(folder.checkpoint(name)):
             continue
         try:
             content = read(folder.checkpoint(name))

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,10 @@ from typing import IO, Any
 import yaml
 
 from vgg_cifar.errors import RunError, UserError, first_line
+from vgg_cifar.limits import bounded
+
+LARGEST = 2**26
+"""Bytes of a configuration, a manifest, a result or a table of metrics."""
 
 
 class RunFolder:
@@ -90,7 +95,7 @@ class RunFolder:
     def saved_at(self) -> float:
         """When the newest checkpoint was written, in seconds since 1970; 0 where there is none."""
         found = [self.checkpoint(name) for name in ("last", "previous")]
-        return max((path.stat().st_mtime for path in found if path.exists()), default=0.0)
+        return max((path.stat().st_mtime for path in found if path.is_file()), default=0.0)
 
     @classmethod
     def existing(cls, path: str | Path, option: str) -> RunFolder:
@@ -107,9 +112,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The configuration as plain dicts and lists."""
         try:
-            content = yaml.safe_load(self.config.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{self.config} cannot be read: {str(error).splitlines()[0]}") from error
+            with bounded(str(self.config)):
+                content = yaml.safe_load(_text(self.config))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise UserError(f"{self.config} cannot be read: {first_line(error)}") from error
         if not isinstance(content, dict):
             raise UserError(f"{self.config} is damaged: it holds no options")
         return content
@@ -132,7 +138,7 @@ class RunFolder:
             UserError: if another process is running in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / ".lock").open("w")
+        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
         for attempt in range(10):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,6 +150,10 @@ class RunFolder:
                     raise UserError(f"{self.path} {reason}") from error
                 time.sleep(0.05)  # somebody may be looking whether it is in use
         self._lock = lock
+
+    def _open_lock(self, flags: int) -> IO[str]:
+        """The lock's file: what somebody laid in its place is neither followed nor emptied nor waited for."""
+        return open(os.open(self.path / ".lock", flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))  # noqa: PTH123
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -165,7 +175,7 @@ class RunFolder:
     def in_use(self) -> bool:
         """Whether a process, this one included, is running in the folder."""
         try:
-            with (self.path / ".lock").open() as lock:
+            with self._open_lock(os.O_RDONLY) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -196,10 +206,16 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of `metrics.csv` without their empty cells."""
-        if not self.metrics.is_file():
+        try:
+            table = csv.DictReader(io.StringIO(_text(self.metrics)), strict=True)
+            rows = [{str(key): float(cell) for key, cell in row.items() if cell} for row in table]
+        except FileNotFoundError:
             return []
-        with self.metrics.open(newline="") as file:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise UserError(f"{self.metrics} cannot be read: {first_line(error)}") from error
+        if not all("step" in row for row in rows):
+            raise UserError(f"{self.metrics} is damaged: a row lacks its step")
+        return rows
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Write `metrics.csv`: a column per name, `step` and `epoch` first, a row per dict."""
@@ -220,7 +236,8 @@ def write(path: Path, text: str) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("w") as file:
+        beside.unlink(missing_ok=True)
+        with beside.open("x") as file:  # never through a link that somebody laid
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -243,13 +260,29 @@ def why_not(error: BaseException, folder: Path) -> str:
     return first_line(error)
 
 
+def _text(path: Path) -> str:
+    """What a file holds, if it is one, and of a size that a run writes.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no text, no file, or larger.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
+        if status.st_size > LARGEST:
+            raise ValueError(f"it has {status.st_size:,} bytes, more than any run writes")
+        return file.read()
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(_text(path))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     return content if isinstance(content, dict) else {}
 
 
