@@ -37,7 +37,7 @@ class Dashboard(TensorBoardLogger):
             name="",
             version=folder.tensorboard.name,
             default_hp_metric=False,
-            purge_step=after_step + 1,
+            purge_step=after_step + 1 if any(folder.tensorboard.glob("*")) else None,
         )
 
     @rank_zero_only
