@@ -232,7 +232,7 @@ def _fault(code: Any, said: str) -> str:
 
 @pytest.mark.parametrize("count", [150, MANY])
 def test_any_command_line_is_taken_or_answered_in_one_line(
-    count: int, place_of_work: Path, capsys: pytest.CaptureFixture[str]
+    count: int, place_of_work: Path, capsys: pytest.CaptureFixture[str], figure: Callable[..., None]
 ) -> None:
     before, taken = sorted(place_of_work.rglob("*")), []
 
@@ -245,6 +245,7 @@ def test_any_command_line_is_taken_or_answered_in_one_line(
     assert not found, "\n".join(found)
     assert 0.05 * count < len(taken) < 0.5 * count  # lines of both kinds are made
     assert sorted(place_of_work.rglob("*")) == before
+    figure("random command lines of train.py: composed, or answered in one line", count)
 
 
 def script(name: str) -> ModuleType:
@@ -259,7 +260,7 @@ def script(name: str) -> ModuleType:
 @pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.soak)])
 def test_any_arguments_of_an_evaluation_are_taken_or_answered_in_one_line(
     count: int, train: Callable[..., RunFolder], place_of_work: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], figure: Callable[..., None],
 ) -> None:  # fmt: skip
     folder, evaluate = train("trainer.max_epochs=1"), script("evaluate")
     before = sorted(place_of_work.rglob("*"))
@@ -271,10 +272,13 @@ def test_any_arguments_of_an_evaluation_are_taken_or_answered_in_one_line(
     found = faults((evaluation(seed, folder.path) for seed in range(count)), typed, capsys)
     assert not found, "\n".join(found)
     assert sorted(place_of_work.rglob("*")) == before
+    figure("random command lines of evaluate.py: done, or answered in one line", count)
 
 
 @pytest.mark.soak
-def test_any_truly_typed_command_line_is_taken_or_answered_in_one_line(place_of_work: Path) -> None:
+def test_any_truly_typed_command_line_is_taken_or_answered_in_one_line(
+    place_of_work: Path, figure: Callable[..., None]
+) -> None:
     found = []
     for seed in range(10_000, 10_040):
         line = [word for word in command_line(seed) if "shell" not in word]
@@ -284,4 +288,5 @@ def test_any_truly_typed_command_line_is_taken_or_answered_in_one_line(place_of_
         )  # fmt: skip
         if fault := _fault(done.returncode, done.stderr):
             found.append(f"{shlex.join(line)!r:.500}: {fault:.2000}")
+        figure("random command lines typed in a process of their own: composed, or answered in one line", 1)
     assert not found, "\n".join(found)

@@ -163,7 +163,7 @@ ALL = [(file, damage) for file in FILES for damage in (*TEXTS, *KINDS)]
     ("file", "damage"), [*SOME, *(pytest.param(*each, marks=pytest.mark.soak) for each in ALL if each not in SOME)]
 )
 def test_whatever_a_file_of_a_run_has_become_the_answer_is_a_line_or_the_work_is_done(
-    folder: RunFolder, typed: Callable[..., Answer], file: str, damage: str, command: str
+    folder: RunFolder, typed: Callable[..., Answer], file: str, damage: str, command: str, figure: Callable[..., None]
 ) -> None:
     if damage in TEXTS:
         (folder.path / file).write_bytes(TEXTS[damage])
@@ -172,6 +172,7 @@ def test_whatever_a_file_of_a_run_has_become_the_answer_is_a_line_or_the_work_is
     answer = typed(*commands(folder)[command])
     assert well_answered(answer), answer
     assert not (folder.path.parent / "marker").exists()
+    figure("damaged or hostile files of a run: one line, or the work was done", 1)
 
 
 class Command:
@@ -197,7 +198,12 @@ def write_code(path: Path, form: str, marker: Path) -> None:
 @pytest.mark.parametrize("form", ["among tensors", "old form", "plain pickle"])
 @pytest.mark.parametrize("command", ["going on", "evaluating", "starting"])
 def test_code_in_a_checkpoint_is_refused_and_not_run(
-    folder: RunFolder, typed: Callable[..., Answer], command: str, form: str, tmp_path: Path
+    folder: RunFolder,
+    typed: Callable[..., Answer],
+    command: str,
+    form: str,
+    tmp_path: Path,
+    figure: Callable[..., None],
 ) -> None:
     marker = tmp_path / "the command has run"
     for name in ("last", "best"):
@@ -211,6 +217,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(
     with suppress(RuntimeError):
         torch.load(folder.checkpoint("best"), weights_only=False)  # the command was a live one
     assert marker.exists()
+    figure("files with a live command in them: refused, the command not run", 1)
 
 
 def swell(path: Path) -> None:

@@ -473,7 +473,7 @@ class Command:
 @pytest.mark.parametrize("disguise", ["whole file", "one label"])
 @pytest.mark.parametrize("file", ["train", "meta"])
 def test_a_command_hidden_in_a_file_is_refused_and_not_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, disguise: str, known: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, disguise: str, known: bool, figure: Callable[..., None]
 ) -> None:
     marker = tmp_path / "the command has run"
     command: Any = Command(os.system, f"touch '{marker}'")
@@ -491,6 +491,7 @@ def test_a_command_hidden_in_a_file_is_refused_and_not_run(
     assert not marker.exists()
     pickle.loads(hidden)  # the command was a live one
     assert marker.exists()
+    figure("files with a live command in them: refused, the command not run", 1)
 
 
 @pytest.mark.parametrize("function", [eval, exec, getattr, open, np.load, np.memmap])
