@@ -90,8 +90,10 @@ def test_a_run_that_may_try_again_goes_back_and_on_with_a_lower_rate(
     assert folder.read_result()["status"] == "finished"
     rates = [row["lr"] for row in folder.read_metrics() if "lr" in row]
     assert rates == pytest.approx([0.1] * 5 + [0.025] * 10)
-    setbacks = folder.read_manifest()["setbacks"]
-    assert setbacks == [{"step": 7, "back_to_step": 5, "lr_factor": 0.5}] * 2
+    manifest = folder.read_manifest()
+    assert manifest["setbacks"] == [{"step": 7, "back_to_step": 5, "lr_factor": 0.5}] * 2
+    assert "resumed" not in manifest  # it is one process still
+    assert folder.read_result()["test_reads"] == 1
 
 
 def test_after_the_last_try_the_run_fails(
@@ -167,3 +169,15 @@ def test_the_clock_may_jump(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_p
     result = train("checkpoint.every_minutes=5").read_result()
     assert result["status"] == "finished"
     assert 0 < result["train_seconds"] <= result["total_seconds"]
+
+
+def test_a_run_of_an_older_version_can_go_back_too(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    constant = ("schedule=constant", "schedule.warmup=0")
+    folder = train(*constant, "trainer.max_epochs=1")
+    content = checkpoints.read(folder.checkpoint("last"))
+    del content["callbacks"]["Saving"], content["epoch_so_far"]
+    checkpoints.write(content, folder.checkpoint("last"))
+    losses_of(monkeypatch, lambda self: self.trainer.global_step >= 7 and self._rate > 0.05)
+    train(*constant, "trainer.max_epochs=2", "divergence.retries=2", f"resume={folder.path}")
+    assert folder.read_result()["status"] == "finished"
+    assert len(folder.read_manifest()["setbacks"]) == 1

@@ -263,3 +263,22 @@ def test_a_lock_that_was_laid_as_a_trap_overwrites_nothing(
     answer = typed(*commands(folder)["going on"])
     assert well_answered(answer), answer
     assert (tmp_path / "victim").read_text() == "dear"
+
+
+@pytest.mark.parametrize("name", ["train.log", "metrics.csv", "checkpoints/last.ckpt", "checkpoints", "tensorboard"])
+@pytest.mark.parametrize("command", ["going on", "evaluating"])
+def test_a_link_in_a_run_folder_is_refused_and_nothing_written_through_it(
+    folder: RunFolder, typed: Callable[..., Answer], command: str, name: str, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("dear")
+    path = folder.path / name
+    if path.is_dir():
+        path.rename(tmp_path / "aside")
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim)
+    code, said = typed(*commands(folder)[command])
+    (line,) = said.splitlines()
+    assert code == 2
+    assert f"{path} is a link" in line
+    assert victim.read_text() == "dear"

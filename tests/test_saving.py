@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from undisturbed import Zygote, account
 
 from vgg_cifar.runs import checkpoints
@@ -180,3 +181,35 @@ def test_the_best_checkpoint_is_the_one_with_the_highest_validation_accuracy(tra
     rows = [row for row in folder.read_metrics() if "val/top1" in row]
     best: dict[str, Any] = max(rows, key=lambda row: row["val/top1"])  # the first of several
     assert checkpoints.read(folder.checkpoint("best"))["epoch"] == best["epoch"]
+
+
+def test_a_best_checkpoint_of_an_older_version_is_only_replaced_by_a_better_one(
+    train: Callable[..., RunFolder],
+) -> None:
+    folder = train("trainer.max_epochs=1")
+    content = checkpoints.read(folder.checkpoint("last"))
+    del content["callbacks"]["Saving"]
+    content["callbacks"]["ModelCheckpoint{'monitor': 'val/top1'}"] = {"best_model_score": torch.tensor(1.0)}
+    checkpoints.write(content, folder.checkpoint("last"))
+    before = folder.checkpoint("best").read_bytes()
+    train("trainer.max_epochs=3", f"resume={folder.path}")
+    assert folder.checkpoint("best").read_bytes() == before
+
+
+def test_a_run_that_was_stopped_early_goes_on_to_more_epochs_even_if_that_is_killed(
+    zygote: Zygote, typed: list[str], tmp_path: Path
+) -> None:
+    folder, log = RunFolder(tmp_path / "run"), tmp_path / "log"
+    stopping = ["early_stopping.patience=1", "optimizer.lr=1e-12", "checkpoint.every_epochs=1"]
+    zygote.train(*typed, *stopping, "trainer.max_epochs=9", f"hydra.run.dir={folder.path}", log=log)
+    stopped = folder.read_result()["epochs"]
+    assert stopped < 9
+    further = [f"resume={folder.path}", "trainer.max_epochs=12", "early_stopping.patience=2"]
+    code, calls = zygote.train(*further, log=log, at=10**9)
+    assert code == 0
+    assert folder.read_result()["epochs"] == stopped + 2  # patience begins anew
+    code, _ = zygote.train(f"resume={folder.path}", "trainer.max_epochs=15", log=log, at=calls * 2 // 3)
+    assert code == -signal.SIGKILL
+    code, _ = zygote.train(f"resume={folder.path}", log=log)
+    assert code == 0
+    assert folder.read_result()["epochs"] == stopped + 4

@@ -9,6 +9,7 @@ answered by a line: `code`, the exit code, negative for a signal, and `calls`, h
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -65,6 +66,8 @@ def main() -> None:
             code = 1
             try:
                 code = run(job, writes)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 os._exit(code)

@@ -170,8 +170,8 @@ class Classifier(LightningModule):
     def check_that_all_is_finite(self) -> None:
         """Raise DivergedError if a loss or a weight is not a finite number."""
         self._check_losses()
-        finite = torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()])
-        if not finite.all():
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.network.parameters()]).all()
+        if not self.trainer.strategy.reduce_boolean_decision(bool(finite), all=True):
             raise DivergedError("a weight", self.trainer.global_step - 1, self._rate)
 
     def publish(self, values: dict[str, float], begun: int = 0) -> None:
@@ -219,14 +219,15 @@ class Classifier(LightningModule):
         self._lately.clear()
 
     def _check_losses(self) -> Tensor | None:
-        """The recent losses; raises DivergedError if one is not a finite number."""
-        if not self._lately:
-            return None
-        losses = torch.stack([loss.to(self.device) for *_, loss in self._lately])
-        if not losses.isfinite().all():
-            step, rate, loss = next(each for each in self._lately if not each[2].isfinite())
-            raise DivergedError(f"the loss ({float(loss)})", step, rate)
-        return losses
+        """The recent losses; raises DivergedError on all ranks if one of any is not a finite number."""
+        losses = torch.stack([loss.to(self.device) for *_, loss in self._lately]) if self._lately else None
+        finite = losses is None or bool(losses.isfinite().all())
+        if self.trainer.strategy.reduce_boolean_decision(finite, all=True):
+            return losses
+        if finite:
+            raise DivergedError("the loss of another rank", self.trainer.global_step, self._rate)
+        step, rate, loss = next(each for each in self._lately if not each[2].isfinite())
+        raise DivergedError(f"the loss ({float(loss)})", step, rate)
 
     def _share_batch_norm(self) -> None:
         """Give every rank the running statistics of rank 0, which are the ones that checkpoints hold."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND, Config
-from vgg_cifar.errors import INTERRUPTED, USER_MISTAKE, Interrupted, UserError, first_line, redacted
+from vgg_cifar.errors import FAILED, INTERRUPTED, USER_MISTAKE, Interrupted, RunError, UserError, first_line, redacted
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
@@ -40,6 +40,8 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
         code = command()
     except UserError as error:
         code = complain(error)
+    except RunError as error:
+        code = complain(error, FAILED)
     except RecursionError:
         code = complain(UserError("an option or a file is nested too deeply, or holds itself"))
     except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
@@ -49,15 +51,15 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
     sys.exit(code)
 
 
-def complain(error: UserError) -> int:
-    """Tell a mistake in one line, after the traceback if HYDRA_FULL_ERROR=1 asks for it; the exit code to end with."""
+def complain(error: UserError | RunError, code: int = USER_MISTAKE) -> int:
+    """Tell what is wrong in one line, after the traceback if HYDRA_FULL_ERROR=1 asks for it; the exit code given."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in redacted(str(error)))
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     print(f"error: {line}", file=sys.stderr)
-    return USER_MISTAKE
+    return code
 
 
 def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -21,12 +21,19 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import distributed
 from torch.distributed import TCPStore, destroy_process_group, init_process_group, is_initialized  # type: ignore[attr-defined]
 
-from vgg_cifar.errors import FAILED
+from vgg_cifar.errors import FAILED, INTERRUPTED
 
 LOOPBACK = "127.0.0.1"
 LOOKS_PER_SECOND = 4
-GRACE_SECONDS = 5
-"""Time that a process has, after another has died, to notice by itself."""
+GRACE_SECONDS = {FAILED: 5, INTERRUPTED: 20}
+"""Time that a process has, after another has ended so, to end by itself; an agreed end first has to be saved."""
+
+
+class Loss(NamedTuple):
+    """Why another rank is not there any more, and the exit code that the run has for it."""
+
+    reason: str
+    code: int
 
 
 class DDP(DDPStrategy):
@@ -40,8 +47,8 @@ class DDP(DDPStrategy):
     def __init__(self, *, one_machine: bool) -> None:
         super().__init__(broadcast_buffers=False, gradient_as_bucket_view=True)
         self.one_machine = one_machine
-        self.when_lost: Callable[[str], None] = lambda reason: print(reason, file=sys.stderr)
-        """Told why another rank is not there any more, before this process ends too."""
+        self.when_lost: Callable[[Loss], None] = lambda loss: print(loss.reason, file=sys.stderr)
+        """Told of another rank that is not there any more, before this process ends too."""
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
@@ -79,11 +86,11 @@ class Launcher(_SubprocessScriptLauncher):
     """Lightning's launcher of the other ranks, whose watch says what happened before it ends the run.
 
     Attributes:
-        lost: why another rank is not there any more, once that is known.
+        lost: what became of another rank that is not there any more.
     """
 
     strategy: DDP
-    lost: str | None = None
+    lost: Loss | None = None
     _watching = True
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
@@ -92,9 +99,11 @@ class Launcher(_SubprocessScriptLauncher):
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()
             self._watch(lambda: _fate(self.procs))
+        elif self.procs:
+            pass  # started for an earlier stage
         elif isinstance(self.cluster_environment, LightningEnvironment):
             parent = os.getppid()
-            self._watch(lambda: None if os.getppid() == parent else "rank 0 is gone")
+            self._watch(lambda: None if os.getppid() == parent else Loss("rank 0 is gone", FAILED))
         _set_num_threads_if_needed(self.num_processes)
         return function(*args, **kwargs)
 
@@ -102,34 +111,35 @@ class Launcher(_SubprocessScriptLauncher):
         """Let the other ranks end as they like."""
         self._watching = False
 
-    def wait_for_loss(self, seconds: float = 1.0) -> str | None:
-        """Why another rank is not there any more, if that turns out within some time."""
+    def wait_for_loss(self, seconds: float = 1.0) -> Loss | None:
+        """What became of another rank, if it turns out within some time that it is not there any more."""
         until = time.monotonic() + seconds
         while self.lost is None and time.monotonic() < until:
             time.sleep(1 / LOOKS_PER_SECOND)
         return self.lost
 
-    def _watch(self, look: Callable[[], str | None]) -> None:
+    def _watch(self, look: Callable[[], Loss | None]) -> None:
         def watch() -> None:
             while self._watching and self.lost is None:
                 time.sleep(1 / LOOKS_PER_SECOND)
                 self.lost = look()
-            time.sleep(GRACE_SECONDS)  # a collective call fails, or hangs for good
+            if self.lost is not None:
+                time.sleep(GRACE_SECONDS[self.lost.code])  # a collective call fails, or hangs for good
             if self._watching and self.lost is not None:
                 self.strategy.when_lost(self.lost)
                 self.kill(signal.SIGKILL)
-                os._exit(FAILED)
+                os._exit(self.lost.code)
 
         threading.Thread(target=watch, name="watch over the other ranks", daemon=True).start()
 
 
-def _fate(ranks: list[subprocess.Popen[bytes]]) -> str | None:
+def _fate(ranks: list[subprocess.Popen[bytes]]) -> Loss | None:
     """What became of the first of these processes that did not end well, the first being rank 1."""
     for rank, process in enumerate(ranks, start=1):
         code = process.poll()
         if code:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            return f"rank {rank} (process {process.pid}) {how}"
+            return Loss(f"rank {rank} (process {process.pid}) {how}", INTERRUPTED if code == INTERRUPTED else FAILED)
     return None
 
 
@@ -152,7 +162,7 @@ class Consensus:
         """
         if not is_initialized() or distributed.get_world_size() == 1:
             return wish()
-        if self._group is None:
+        if self._group is None:  # all ranks make it together: the first call waits
             self._group = distributed.new_group(backend="gloo")
         reached = 0
         if self._sent is not None:

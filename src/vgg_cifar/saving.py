@@ -39,12 +39,12 @@ class Saving(Checkpoint):
         every_epochs: epochs between checkpoints; None: one at the end of the run.
         every_minutes: minutes of rank 0's clock between checkpoints within an epoch; None: none.
         every_steps: optimizer steps between checkpoints within an epoch; None: none.
-        further: whether a finished run goes on: what had ended it does not count any more.
 
     Attributes:
         best: the highest val/top1 so far, as a fraction.
         stopped: whether early stopping has ended the run.
-        setbacks: how often the run went back to a checkpoint with a lower learning rate.
+        ended_at: how many epochs the run was to have when it came to its end; None if it has not.
+        setbacks: each time that the run went back to a checkpoint with a lower learning rate.
     """
 
     def __init__(
@@ -56,7 +56,6 @@ class Saving(Checkpoint):
         every_epochs: int | None = 1,
         every_minutes: float | None = None,
         every_steps: int | None = None,
-        further: bool = False,
     ) -> None:
         self.folder = folder
         self.signals = signals
@@ -64,28 +63,39 @@ class Saving(Checkpoint):
         self.every_epochs = every_epochs
         self.every_minutes = every_minutes
         self.every_steps = every_steps
-        self.further = further
         self.best: float | None = None
         self.stopped = False
-        self.setbacks = 0
+        self.ended_at: int | None = None
+        self.setbacks: list[dict[str, Any]] = []
         self._consensus = Consensus()
         self._saved_at = time.monotonic()
         self._place = (0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The attributes above."""
-        return {"best": self.best, "stopped": self.stopped, "setbacks": self.setbacks}
+        return {name: getattr(self, name) for name in ("best", "stopped", "ended_at", "setbacks")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The attributes above."""
-        self.best, self.stopped, self.setbacks = (state_dict[name] for name in ("best", "stopped", "setbacks"))
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the best accuracy from Lightning's own account, in a checkpoint of an older version."""
+        for key, state in checkpoint["callbacks"].items():
+            if key.startswith("ModelCheckpoint") and state.get("best_model_score") is not None:
+                self.best = float(state["best_model_score"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin, or go on where a checkpoint was made."""
         loop = trainer.fit_loop.epoch_loop
         if not loop.batch_progress.current.ready:
             loop.restarting = False  # where steps are limited, Lightning takes every epoch for one to go on with
-        trainer.should_stop = self.stopped and not self.further
+        if self.ended_at is not None and (trainer.max_epochs or 0) > self.ended_at:  # a longer run has its own end
+            self.stopped, self.ended_at = False, None
+            for each in trainer.early_stopping_callbacks:
+                each.wait_count = 0
+        trainer.should_stop = self.stopped
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -113,6 +123,7 @@ class Saving(Checkpoint):
         done = trainer.current_epoch + 1
         self.stopped = trainer.should_stop
         over = self.stopped or done >= (trainer.max_epochs or 0) or trainer.global_step == trainer.max_steps
+        self.ended_at = trainer.max_epochs if over else None
         results: dict[str, float] = pl_module.results  # type: ignore[assignment]
         top1 = results.get("val/top1", -math.inf)
         better = top1 > (-math.inf if self.best is None else self.best)
@@ -145,10 +156,9 @@ class Saving(Checkpoint):
         with self.stopwatch.paused(trainer):
             for logger in trainer.loggers:
                 logger.save()  # before the checkpoint: what was logged up to it is never missing
-            new = self.folder.checkpoints / ".new.ckpt"
-            trainer.save_checkpoint(new, weights_only=False)
+            trainer.save_checkpoint(self.folder.checkpoint(".new"), weights_only=False)
             if trainer.is_global_zero:
-                checkpoints.place(new, self.folder, last=last, best=best)
+                checkpoints.place(self.folder, last=last, best=best)
         self._saved_at = time.monotonic()
 
 
@@ -162,25 +172,37 @@ def stand(loop: dict[str, Any], epochs: int, batches: int, step: int, *, before_
         step: optimizer steps taken.
         before_validation: whether these are all of its batches.
     """
-    begun = epochs + bool(batches)
-    epoch = {"ready": begun, "started": begun, "processed": epochs, "completed": epochs}
+    epoch = {**dict.fromkeys(COUNTERS, epochs), **dict.fromkeys(("ready", "started"), epochs + bool(batches))}
     loop["epoch_progress"] = {"total": epoch, "current": dict(epoch)}
     progress = loop["epoch_loop.batch_progress"]
     progress["total"] = dict.fromkeys(COUNTERS, progress["total"]["ready"])
     progress["current"] = dict.fromkeys(COUNTERS, batches)
     progress["is_last_batch"] = before_validation
     # A validation counts as one to go on with if a batch was begun and not done.
-    begun = int(before_validation)
+    begun = dict.fromkeys(("ready", "started"), int(before_validation))
     loop["epoch_loop.val_loop.batch_progress"] = {
-        "total": {"ready": begun, "started": begun, "processed": 0, "completed": 0},
+        "total": {**dict.fromkeys(COUNTERS, 0), **begun},
         "current": dict.fromkeys(COUNTERS, 0),
         "is_last_batch": False,
     }
     loop["epoch_loop.state_dict"]["_batches_that_stepped"] = step - before_validation
 
 
-def lower_rate(checkpoint: dict[str, Any], factor: float) -> None:
-    """Multiply the learning rate of all that follows a checkpoint, and count a setback; changed in place."""
+def of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the attributes of `Saving`; nothing in one of an older version."""
+    state: dict[str, Any] = checkpoint.get("callbacks", {}).get(Saving.__name__, {})
+    return state
+
+
+def lower_rate(checkpoint: dict[str, Any], factor: float, setback: dict[str, Any], best: float | None) -> None:
+    """Multiply the learning rate of all that follows a checkpoint; changed in place.
+
+    Args:
+        checkpoint: to go back to.
+        factor: below 1.
+        setback: what to remember of this.
+        best: the highest val/top1 so far, which may have come after the checkpoint.
+    """
     for optimizer in checkpoint["optimizer_states"]:
         for group in optimizer["param_groups"]:
             group["lr"] *= factor
@@ -188,4 +210,5 @@ def lower_rate(checkpoint: dict[str, Any], factor: float) -> None:
     for schedule in checkpoint["lr_schedulers"]:
         for rates in ("base_lrs", "_last_lr"):
             schedule[rates] = [rate * factor for rate in schedule[rates]]
-    checkpoint["callbacks"][Saving.__name__]["setbacks"] += 1
+    state = of(checkpoint)
+    checkpoint["callbacks"][Saving.__name__] = state | {"best": best, "setbacks": [*state.get("setbacks", []), setback]}

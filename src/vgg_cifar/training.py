@@ -17,11 +17,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from rich.console import Console
 
-from vgg_cifar import draws, hardware, layer_table, reporting
+from vgg_cifar import draws, failure, hardware, layer_table, reporting, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.ddp import DDP, Launcher
+from vgg_cifar.ddp import DDP, Launcher, Loss
 from vgg_cifar.errors import (
     DONE,
     FAILED,
@@ -42,7 +42,7 @@ from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
-from vgg_cifar.saving import Saving, lower_rate
+from vgg_cifar.saving import Saving
 from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
 
@@ -75,6 +75,9 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
     try:
         with signals.taken():
             return _Run(config, folder, overrides, changed or {}, signals).execute()
+    except RunError as error:
+        log.error("The run failed: %s", error)
+        return FAILED
     finally:
         folder.unlock()
 
@@ -148,9 +151,9 @@ class _Run:
         self.console = Console()
         self.resumed = config.resume is not None and folder.has_checkpoint()
         self.result: dict[str, Any] = folder.read_result() if self.resumed else {}
-        self.further = self.result.get("status") == "finished"
         self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
         self.tuned: dict[str, Any] = {}
+        self.attempts = 0
 
     def execute(self) -> int:
         config = self.config
@@ -164,6 +167,7 @@ class _Run:
                 datamodule = make_datamodule(config)
         code = None
         while code is None:
+            self.attempts += 1
             code = self._attempt(datamodule)
         return code
 
@@ -171,8 +175,11 @@ class _Run:
         """Train from the newest checkpoint or the start, and test: the exit code, or None to go back once more."""
         config = self.config
         name, checkpoint = (checkpoints.newest(self.folder) if self.resumed else None) or (None, {})
-        step = checkpoint.get("global_step", 0)
-        known = step - (not self.further)  # the number of the last step whose figures will not come again
+        step, ended_at = checkpoint.get("global_step", 0), saving.of(checkpoint).get("ended_at")
+        further = ended_at is not None and config.trainer.max_epochs > ended_at
+        known = step - (
+            not further
+        )  # the number of the last step whose figures will not come again: of the test, or not
         classifier = make_classifier(config, datamodule)
         if config.compile:
             classifier.network.compile(mode="reduce-overhead" if config.compile == "graphs" else None)
@@ -191,7 +198,7 @@ class _Run:
             trainer.strategy.when_lost = self._lost
         if self.first:
             self._show(classifier)
-            self._write_down_what_begins(datamodule, chosen)
+            self._write_down_what_begins(datamodule, chosen, saving.of(checkpoint).get("setbacks", []))
             if dashboard is not None and not self.resumed:
                 dashboard.describe(config, datamodule)
         try:
@@ -205,12 +212,7 @@ class _Run:
         except Interrupted:
             return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
         except Exception as error:
-            if isinstance(error, DivergedError) and self._goes_back(error):
-                if trainer.world_size > 1:
-                    return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
-                self._close(trainer, "failed")
-                return None
-            return self._end(record, trainer, classifier, "failed", FAILED, error=self._told(error, trainer))
+            return self._ended_by(error, record, trainer, classifier)
         finally:
             if profiler is not None:
                 profiler.close()
@@ -247,14 +249,16 @@ class _Run:
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
-        saving = Saving(self.folder, self.signals, stopwatch, further=self.further, **config.checkpoint.model_dump())
+        checkpointing = Saving(self.folder, self.signals, stopwatch, **config.checkpoint.model_dump())
         stopping: list[Callback] = []
         if config.early_stopping.patience is not None:
             stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
         progress = ProgressReport(self.console, bar=config.trainer.enable_progress_bar)
-        return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, saving]
+        return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, checkpointing]
 
-    def _write_down_what_begins(self, datamodule: DataModule, chosen: dict[str, Any]) -> None:
+    def _write_down_what_begins(
+        self, datamodule: DataModule, chosen: dict[str, Any], setbacks: list[dict[str, Any]]
+    ) -> None:
         config = self.config
         written = config.model_dump()
         if "root" in written["data"]:
@@ -262,9 +266,13 @@ class _Run:
         begun = manifest(self.overrides, config.seed, datamodule.dataset.hashes, chosen)
         if self.tuned:
             begun["tuned"] = self.tuned
-        if self.manifest:
+        if self.attempts > 1:
+            begun = self.manifest
+        elif self.manifest:
             keep = {key: begun[key] for key in ("command", "git", "packages", "hardware", "start")}
             begun = {**self.manifest, "resumed": [*self.manifest.get("resumed", []), keep], "end": None}
+        if setbacks:
+            begun["setbacks"] = setbacks
         self.manifest = begun
         self.folder.write_config(written)
         self.folder.write_manifest(begun)
@@ -286,90 +294,68 @@ class _Run:
         self.result["tested_checkpoint"] = which
         self.result["tested_epoch"] = int(checkpoint["epoch"]) + 1
 
-    def _goes_back(self, error: DivergedError) -> bool:
+    def _ended_by(self, error: Exception, record: Record, trainer: Trainer, classifier: Classifier) -> int | None:
+        """Put an error down, or go back to before it: the exit code, or None to try again from there."""
+        if isinstance(error, DivergedError) and self.config.divergence.retries:
+            if isinstance(trainer.strategy.launcher, Launcher):
+                trainer.strategy.launcher.stop_watching()  # the others end now, as this one does
+            if not self.first:
+                return INTERRUPTED
+            try:
+                going_back = self._goes_back(error, trainer)
+            except (RunError, UserError) as another:
+                return self._failed(another, record, trainer, classifier)
+            if going_back and trainer.world_size > 1:
+                return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
+            if going_back:
+                self._close(trainer, "failed")
+                return None
+        return self._failed(error, record, trainer, classifier)
+
+    def _goes_back(self, error: DivergedError, trainer: Trainer) -> bool:
         """Make the last checkpoint, if there is one and a try is left, one with a lower learning rate."""
-        config = self.config.divergence
-        found = checkpoints.newest(self.folder) if self.folder.has_checkpoint() else None
-        if found is None or found[1]["callbacks"]["Saving"]["setbacks"] >= config.retries:
+        divergence = self.config.divergence
+        name, content = (checkpoints.newest(self.folder) if self.folder.has_checkpoint() else None) or (None, {})
+        if name is None or len(saving.of(content).get("setbacks", [])) >= divergence.retries:
             return False
-        if self.first:
-            content = found[1]
-            lower_rate(content, config.lr_factor)
-            new = self.folder.checkpoints / ".new.ckpt"
-            checkpoints.write(content, new)
-            checkpoints.place(new, self.folder, last=True, best=False)
-            setback = {"step": error.step, "back_to_step": content["global_step"], "lr_factor": config.lr_factor}
-            self.manifest["setbacks"] = [*self.manifest.get("setbacks", []), setback]
-            self.folder.write_manifest(self.manifest)
-            log.warning(
-                "%s; going back to step %d with %g times the learning rate",
-                error, content["global_step"], config.lr_factor,
-            )  # fmt: skip
+        (state,) = (each for each in trainer.callbacks if isinstance(each, Saving))  # type: ignore[attr-defined]
+        step, factor = content["global_step"], divergence.lr_factor
+        setback = {"step": error.step, "back_to_step": step, "lr_factor": factor}
+        saving.lower_rate(content, factor, setback, state.best)
+        checkpoints.write(content, self.folder.checkpoint(".new"))
+        checkpoints.place(self.folder, last=True, best=False)
+        log.warning("%s; going back to step %d with %g times the learning rate", error, step, factor)
         self.resumed, self.result = True, self.folder.read_result()
+        self.started = time.perf_counter()
         return True
 
-    def _told(self, error: Exception, trainer: Trainer) -> str:
-        """Why the run failed, in a line; said on the screen too, with a traceback where it is not understood."""
+    def _failed(self, error: Exception, record: Record, trainer: Trainer, classifier: Classifier) -> int:
         launcher = trainer.strategy.launcher
-        lost = launcher.wait_for_loss() if isinstance(launcher, Launcher) else None
-        if lost is not None:
-            line = self._reason_of_lost(lost)
-        elif isinstance(error, DivergedError):
-            line = f"{error}; {self._way_back()}"
-        elif hardware.is_out_of_memory(error):
-            line = f"out of memory with data.batch_size={self.config.data.batch_size}; {self._what_fits(trainer)}"
-        elif isinstance(error, OSError):
-            line = f"a file cannot be written: {why_not(error, self.folder.path)}"
-        elif isinstance(error, RunError):
-            line = str(error)
-        else:
-            log.error("The run failed.\n%s", redacted(traceback.format_exc()))
-            return f"{type(error).__name__}: {first_line(error)}"
-        log.error("The run failed: %s", line)
-        return line
-
-    def _way_back(self) -> str:
-        if not self.folder.has_checkpoint():
-            return "there is no checkpoint yet: start again with a lower optimizer.lr"
-        return (
-            f"the last good checkpoint is {self.folder.checkpoint('last')}; go on from it with a lower rate: "
-            f"resume={self.folder.path} divergence.retries=1"
+        loss = launcher.wait_for_loss() if isinstance(launcher, Launcher) else None
+        if loss is not None and loss.code == INTERRUPTED:
+            return self._end(record, trainer, classifier, "interrupted", INTERRUPTED)
+        fit = (lambda config: _fit_a_little(config, [])) if trainer.world_size == 1 else None
+        line = (
+            failure.explained(error, self.config, self.folder, fit)
+            if loss is None
+            else failure.of_a_lost_rank(loss, self.folder)
         )
+        if line is None:
+            log.error("The run failed.\n%s", redacted("".join(traceback.format_exception(error))))
+            line = f"{type(error).__name__}: {first_line(error)}"
+        else:
+            log.error("The run failed: %s", line)
+        return self._end(record, trainer, classifier, "failed", FAILED, error=line)
 
-    def _what_fits(self, trainer: Trainer) -> str:
-        """How to take the same steps in less memory, found by trying."""
-        if trainer.world_size > 1:
-            return "raise trainer.accumulate_grad_batches: it takes the same steps in smaller parts"
-        config, parts = self.config, 2 * self.config.trainer.accumulate_grad_batches
-        while parts <= int(config.data.batch_size):
-            changes = {"accumulate_grad_batches": parts, "max_epochs": 1, "max_steps": 1, "limit_val_batches": 0}
-            short = {"trainer": config.trainer.model_copy(update=changes), "monitor_test": False}
-            try:
-                _fit_a_little(config.model_copy(update=short), [])
-            except Exception as error:
-                if not hardware.is_out_of_memory(error):
-                    raise
-                parts *= 2
-                continue
-            return f"trainer.accumulate_grad_batches={parts} fits, and takes the same steps in smaller parts"
-        return "not even one image at a time fits: choose a smaller model"
-
-    def _lost(self, reason: str) -> None:
-        """Write down that the run ended with another rank; this process may be stuck and will be ended."""
-        line = self._reason_of_lost(reason)
-        log.error("The run failed: %s", line)
+    def _lost(self, loss: Loss) -> None:
+        """Write down that the run ends with another rank; this process may be stuck and will be ended."""
+        line = failure.of_a_lost_rank(loss, self.folder)
+        log.error("The run ends: %s", line)
         with suppress(RunError, UserError):
             if self.first or self.folder.read_result().get("status") in ("running", "interrupted"):
-                self.folder.write_result(self.folder.read_result() | {"status": "failed", "error": line})
-                self.folder.write_manifest(self.folder.read_manifest() | {"end": now(), "exit_status": FAILED})
-
-    def _reason_of_lost(self, lost: str) -> str:
-        """What the lost rank itself said, if it could, with how it ended."""
-        with suppress(UserError):
-            result = self.folder.read_result()
-            if result.get("status") == "failed" and result.get("error"):
-                return f"{lost}: {result['error']}"
-        return lost
+                status = {"status": "interrupted"} if loss.code == INTERRUPTED else {"status": "failed", "error": line}
+                self.folder.write_manifest(self.folder.read_manifest() | {"end": now(), "exit_status": loss.code})
+                self.folder.write_result(self.folder.read_result() | status)
 
     def _end(
         self, record: Record, trainer: Trainer, classifier: Classifier, status: str, code: int, **more: Any
@@ -384,8 +370,8 @@ class _Run:
             if status != "finished":
                 trainer.strategy.launcher.kill(signal.SIGKILL)
         try:
-            record.write(trainer, classifier, status=status, **more)
             self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
+            record.write(trainer, classifier, status=status, **more)
             self._close(trainer, "success" if status == "finished" else "failed")  # the words that services know
         except (RunError, OSError) as error:
             if status == "finished":

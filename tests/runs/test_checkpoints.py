@@ -22,9 +22,8 @@ def content(step: int) -> dict[str, object]:
 
 
 def save(folder: RunFolder, step: int, *, best: bool = False, last: bool = True) -> None:
-    new = folder.checkpoints / ".new.ckpt"
-    checkpoints.write(content(step), new)
-    checkpoints.place(new, folder, last=last, best=best)
+    checkpoints.write(content(step), folder.checkpoint(".new"))
+    checkpoints.place(folder, last=last, best=best)
 
 
 @pytest.fixture

@@ -67,19 +67,21 @@ def write(content: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch's writer has no other word for a full disk
+        why = why_not(error, path.parent)
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        raise RunError(f"no checkpoint can be written to {path.parent}: {why_not(error, path.parent)}") from error
+        raise RunError(f"no checkpoint can be written to {path.parent}: {why}") from error
 
 
-def place(new: Path, folder: RunFolder, *, last: bool, best: bool) -> None:
-    """Give a written checkpoint its name, or both names; the last one before it becomes `previous.ckpt`.
+def place(folder: RunFolder, *, last: bool, best: bool) -> None:
+    """Give a new checkpoint its name, or both names; the last one before it becomes `previous.ckpt`.
 
     At every moment there is a whole `last.ckpt`, if there was one, and it never knows of a better one than `best.ckpt`.
 
     Raises:
         RunError: if the folder does not take it.
     """
+    new = folder.checkpoint(".new")
     try:
         if best:
             _name_too(new, folder.checkpoint("best"))

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import stat
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -85,7 +86,7 @@ class RunFolder:
         return self.path / "profile" / "trace.json.gz"
 
     def checkpoint(self, name: str) -> Path:
-        """The checkpoint called "best", "last" or "previous"."""
+        """The checkpoint called "best", "last" or "previous", or ".new" while it is written."""
         return self.checkpoints / f"{name}.ckpt"
 
     def has_checkpoint(self) -> bool:
@@ -107,6 +108,11 @@ class RunFolder:
         folder = cls(path)
         if not folder.config.is_file():
             raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml)")
+        for each in (*folder.path.iterdir(), *folder.checkpoints.glob("*")):
+            if each.is_symlink():
+                raise UserError(
+                    f"{option}: {each} is a link, and a run writes to nothing outside its folder; remove it"
+                )
         return folder
 
     def read_config(self) -> dict[str, Any]:
@@ -234,10 +240,10 @@ def write(path: Path, text: str) -> None:
     Raises:
         RunError: if it cannot be written; the old text is there still.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         beside.unlink(missing_ok=True)
-        with beside.open("x") as file:  # never through a link that somebody laid
+        with beside.open("x", encoding="utf-8") as file:  # never through a link that somebody laid
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

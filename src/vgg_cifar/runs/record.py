@@ -182,7 +182,7 @@ class Record(Checkpoint):
         self.began = False
         self.started = started
         self._earlier_seconds: float = result.get("total_seconds", 0.0)
-        self._earlier_test_reads = result.get("test_reads", 0)
+        self._earlier_test_reads = result.get("test_reads", 0) - datamodule.test_reads
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Everything until now was setting up."""
