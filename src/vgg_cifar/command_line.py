@@ -228,19 +228,23 @@ def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder
 
 
 def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
-    """The overrides a run began with, replaced and extended by those typed now, and set to run in its folder.
+    """The overrides a run was last given, replaced and extended by those typed now, and set to run in its folder.
 
     What the run found for `auto` stays. What it allowed, and what it told Hydra, is not taken from a folder.
 
     Raises:
-        UserError: if the folder does not say how the run began.
+        UserError: if the folder does not say how the run was started.
     """
     manifest, config = folder.read_manifest(), folder.read_config()
-    began, tuned, data = manifest.get("overrides"), manifest.get("tuned", {}), config.get("data")
-    if not isinstance(began, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
-        raise UserError(f"resume: {folder.path} is damaged: it does not say how its run began")
+    try:
+        given = manifest["resumed"][-1]["command"][2:] if manifest.get("resumed") else manifest["overrides"]
+    except (LookupError, TypeError):
+        given = None
+    tuned, data = manifest.get("tuned", {}), config.get("data")
+    if not isinstance(given, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
+        raise UserError(f"resume: {folder.path} is damaged: it does not say how its run was started")
     ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
-    return with_typed(began, tuned, data.get("root"), [*overrides, *ours])
+    return with_typed(given, tuned, data.get("root"), [*overrides, *ours])
 
 
 def with_typed(began: list[Any], tuned: dict[str, Any], root: Any, typed: list[str]) -> list[str]:

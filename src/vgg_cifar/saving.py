@@ -11,7 +11,7 @@ import math
 import time
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, callbacks
 from lightning.pytorch.callbacks import Checkpoint
 
 from vgg_cifar.ddp import Consensus
@@ -24,6 +24,14 @@ from vgg_cifar.signals import Signals
 SAVE, STOP = 1, 2
 """What a rank may wish for; of several wishes the largest comes true."""
 COUNTERS = ("ready", "started", "processed", "completed")
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Lightning's, but a run that goes on has the patience it is given now, not the one in its checkpoint."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """All but the patience."""
+        super().load_state_dict(state_dict | {"patience": self.patience})
 
 
 class Saving(Checkpoint):

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from rich.console import Console
@@ -42,7 +41,7 @@ from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
-from vgg_cifar.saving import Saving
+from vgg_cifar.saving import EarlyStopping, Saving
 from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
 
