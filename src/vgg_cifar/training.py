@@ -176,9 +176,8 @@ class _Run:
         name, checkpoint = (checkpoints.newest(self.folder) if self.resumed else None) or (None, {})
         step, ended_at = checkpoint.get("global_step", 0), saving.of(checkpoint).get("ended_at")
         further = ended_at is not None and config.trainer.max_epochs > ended_at
-        known = step - (
-            not further
-        )  # the number of the last step whose figures will not come again: of the test, or not
+        # The last step whose figures will not come again; those of a test stand under the one after the last.
+        known = step if further else step - 1
         classifier = make_classifier(config, datamodule)
         if config.compile:
             classifier.network.compile(mode="reduce-overhead" if config.compile == "graphs" else None)
