@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from vgg_cifar.errors import UserError
 
@@ -35,8 +35,12 @@ def bounded(what: str) -> Iterator[None]:
     """
     over = False
 
-    def give_up(*_: Any) -> None:
+    def give_up(_: int, frame: FrameType | None) -> None:
         nonlocal over
+        while frame is not None:
+            if frame.f_code.co_name == "__del__":
+                return  # Python cannot raise from there; the timer rings again
+            frame = frame.f_back
         over = True
         raise _TooLong
 
@@ -44,7 +48,7 @@ def bounded(what: str) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
         _limit_memory(limits)
-        # Again and again: where Python cannot raise, as while it frees an object, the first is lost.
+        # Again and again, since the first may come where Python cannot raise.
         signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS, 1)
         yield
     except BaseException as error:
