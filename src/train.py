@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from vgg_cifar.command_line import complain, guard, prepare, quiet, register_resolvers
 from vgg_cifar.composition import checked, default_options, differences_from_defaults
-from vgg_cifar.errors import DONE, INTERRUPTED, UserError
+from vgg_cifar.errors import DONE, INTERRUPTED, Interrupted, UserError
 
 register_resolvers()
 codes: list[int] = []
@@ -29,8 +29,10 @@ def train(composed: DictConfig) -> None:
     folder = RunFolder(settings.runtime.output_dir)
     try:
         code = run(config, folder, overrides, changed)
-    except UserError as error:
+    except (UserError, Interrupted) as error:
         folder.discard_unless_begun()
+        if isinstance(error, Interrupted):
+            raise
         code = complain(error)
     if code == INTERRUPTED:
         sys.exit(code)

@@ -86,12 +86,14 @@ def test_a_run_that_may_try_again_goes_back_and_on_with_a_lower_rate(
 ) -> None:
     losses_of(monkeypatch, lambda self: self.trainer.global_step >= 7 and self._rate > 0.03)
     options = ("schedule=constant", "schedule.warmup=0", "trainer.log_every_n_steps=1")
-    folder = train(*options, "divergence.retries=2", "divergence.lr_factor=0.5", "trainer.max_epochs=3")
+    folder = train(*options, "divergence.retries=3", "divergence.lr_factor=0.5", "trainer.max_epochs=3")
     assert folder.read_result()["status"] == "finished"
     rates = [row["lr"] for row in folder.read_metrics() if "lr" in row]
-    assert rates == pytest.approx([0.1] * 5 + [0.025] * 10)
+    assert rates == pytest.approx([0.05] * 5 + [0.025] * 10)
     manifest = folder.read_manifest()
-    assert manifest["setbacks"] == [{"step": 7, "back_to_step": 5, "lr_factor": 0.5}] * 2
+    # To the last checkpoint, to the one before when that did not help, and to the new last one.
+    assert [each["back_to_step"] for each in manifest["setbacks"]] == [5, 0, 5]
+    assert all(each["step"] == 7 and each["lr_factor"] == 0.5 for each in manifest["setbacks"])
     assert "resumed" not in manifest  # it is one process still
     assert folder.read_result()["test_reads"] == 1
 
@@ -181,3 +183,44 @@ def test_a_run_of_an_older_version_can_go_back_too(train: Train, monkeypatch: py
     train(*constant, "trainer.max_epochs=2", "divergence.retries=2", f"resume={folder.path}")
     assert folder.read_result()["status"] == "finished"
     assert len(folder.read_manifest()["setbacks"]) == 1
+
+
+def test_from_a_last_checkpoint_that_is_lost_already_the_one_before_is_taken(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[int] = []
+    original = Classifier.on_train_start
+
+    def on_train_start(self: Classifier) -> None:
+        began.append(self.trainer.global_step)
+        original(self)
+
+    monkeypatch.setattr(Classifier, "on_train_start", on_train_start)
+    losses_of(monkeypatch, lambda self: self.trainer.global_step >= 4 and (self._rate > 0.06 or began[-1] == 4))
+    options = ("schedule=constant", "schedule.warmup=0", "checkpoint.every_steps=2", "divergence.retries=2")
+    assert train(*options).read_result()["status"] == "finished"
+    assert began == [0, 4, 2]
+
+
+def test_before_there_is_any_checkpoint_it_goes_back_to_the_first_step(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses_of(monkeypatch, lambda self: self._rate > 0.06)
+    folder = train("schedule=constant", "schedule.warmup=0", "divergence.retries=1")
+    assert folder.read_result()["status"] == "finished"
+    assert [each["back_to_step"] for each in folder.read_manifest()["setbacks"]] == [0]
+
+
+def test_a_best_checkpoint_that_is_damaged_is_named_with_a_way_out(
+    train: Train, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = train("trainer.max_epochs=1")
+    content = checkpoints.read(folder.checkpoint("last"))
+    content["callbacks"]["Saving"]["best"] = 1.0
+    checkpoints.write(content, folder.checkpoint("last"))
+    folder.checkpoint("best").write_bytes(b"nothing")
+    train("trainer.max_epochs=2", f"resume={folder.path}", code=1)
+    assert error_of(folder, capsys, caplog).endswith(f"remove it, and resume={folder.path} tests the last one")
+    folder.checkpoint("best").unlink()
+    train("trainer.max_epochs=2", f"resume={folder.path}")
+    assert folder.read_result()["tested_checkpoint"] == "last"

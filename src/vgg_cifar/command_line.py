@@ -47,6 +47,7 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
     except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
         code = complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
     except (Interrupted, KeyboardInterrupt):
+        print("interrupted before anything was begun", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(code)
 

@@ -54,8 +54,15 @@ def _way_back(folder: RunFolder) -> str:
         return "there is no checkpoint yet: start again with a lower optimizer.lr"
     return (
         f"the last good checkpoint is {folder.checkpoint('last')}; go on from it with a lower rate: "
-        f"resume={folder.path} divergence.retries=1"
+        f".venv/bin/python src/train.py resume={folder.path} divergence.retries={_setbacks(folder) + 1}"
     )
+
+
+def _setbacks(folder: RunFolder) -> int:
+    """How often the run has gone back already."""
+    with suppress(UserError):
+        return len(folder.read_manifest().get("setbacks", []))
+    return 0
 
 
 def _what_fits(config: Config, fit: Callable[[Config], None] | None) -> str:

@@ -47,6 +47,7 @@ class Saving(Checkpoint):
         every_epochs: epochs between checkpoints; None: one at the end of the run.
         every_minutes: minutes of rank 0's clock between checkpoints within an epoch; None: none.
         every_steps: optimizer steps between checkpoints within an epoch; None: none.
+        at_start: whether to write one before the first step.
 
     Attributes:
         best: the highest val/top1 so far, as a fraction.
@@ -64,6 +65,7 @@ class Saving(Checkpoint):
         every_epochs: int | None = 1,
         every_minutes: float | None = None,
         every_steps: int | None = None,
+        at_start: bool = False,
     ) -> None:
         self.folder = folder
         self.signals = signals
@@ -71,6 +73,7 @@ class Saving(Checkpoint):
         self.every_epochs = every_epochs
         self.every_minutes = every_minutes
         self.every_steps = every_steps
+        self.at_start = at_start
         self.best: float | None = None
         self.stopped = False
         self.ended_at: int | None = None
@@ -105,6 +108,8 @@ class Saving(Checkpoint):
                 each.wait_count = 0
         trainer.should_stop = self.stopped
         self._saved_at = time.monotonic()
+        if self.at_start and not trainer.global_step:
+            self._save(trainer, 0, 0)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save after a whole step, if it is time or somebody wants the run to stop."""

@@ -196,7 +196,7 @@ class _Run:
             trainer.strategy.when_lost = self._lost
         if self.first:
             self._show(classifier)
-            self._write_down_what_begins(datamodule, chosen, saving.of(checkpoint).get("setbacks", []))
+            self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
             if dashboard is not None and not self.resumed:
                 dashboard.describe(config, datamodule)
         try:
@@ -247,7 +247,8 @@ class _Run:
 
     def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
         config = self.config
-        checkpointing = Saving(self.folder, self.signals, stopwatch, **config.checkpoint.model_dump())
+        retries = config.divergence.retries > 0  # then there has to be something to go back to
+        checkpointing = Saving(self.folder, self.signals, stopwatch, at_start=retries, **config.checkpoint.model_dump())
         stopping: list[Callback] = []
         if config.early_stopping.patience is not None:
             stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
@@ -255,7 +256,7 @@ class _Run:
         return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, checkpointing]
 
     def _write_down_what_begins(
-        self, datamodule: DataModule, chosen: dict[str, Any], setbacks: list[dict[str, Any]]
+        self, datamodule: DataModule, chosen: dict[str, Any], step: int, setbacks: list[dict[str, Any]]
     ) -> None:
         config = self.config
         written = config.model_dump()
@@ -281,12 +282,15 @@ class _Run:
             f"{len(datamodule.train):,}", f"{held_out:,}", f"{len(datamodule.dataset.test):,}", chosen["precision"],
             chosen["ranks"], chosen["accelerator"] + (" processes" if chosen["ranks"] > 1 else ""), chosen["reason"],
         )  # fmt: skip
-        log.info("%s %s", "Going on in" if self.resumed else "Running in", self.folder.path)
+        log.info("%s %s", f"Going on from step {step} in" if self.resumed else "Running in", self.folder.path)
 
     def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
         """Read the test set once, with the checkpoint that the run would ship."""
         which = "best" if self.folder.checkpoint("best").is_file() else "last"
-        checkpoint = checkpoints.read(self.folder.checkpoint(which))
+        try:
+            checkpoint = checkpoints.read(self.folder.checkpoint(which))
+        except UserError as error:
+            raise RunError(f"{error}; remove it, and resume={self.folder.path} tests the last one") from error
         classifier.load_state_dict(checkpoint["state_dict"])
         trainer.test(classifier, datamodule, verbose=False)
         self.result["tested_checkpoint"] = which
@@ -311,17 +315,27 @@ class _Run:
         return self._failed(error, record, trainer, classifier)
 
     def _goes_back(self, error: DivergedError, trainer: Trainer) -> bool:
-        """Make the last checkpoint, if there is one and a try is left, one with a lower learning rate."""
+        """Make the last checkpoint, if there is one and a try is left, one with a lower learning rate.
+
+        Where that was tried before and came to no other checkpoint, the one before is taken.
+        """
         divergence = self.config.divergence
         name, content = (checkpoints.newest(self.folder) if self.folder.has_checkpoint() else None) or (None, {})
-        if name is None or len(saving.of(content).get("setbacks", [])) >= divergence.retries:
+        setbacks = saving.of(content).get("setbacks", [])
+        if name is None or len(setbacks) >= divergence.retries:
             return False
+        if setbacks and setbacks[-1]["back_to_step"] == content["global_step"]:
+            with suppress(UserError):
+                before = checkpoints.read(self.folder.checkpoint("previous"))
+                if before["global_step"] < content["global_step"]:
+                    content = before
+                    content["callbacks"].setdefault(Saving.__name__, {})["setbacks"] = setbacks
         (state,) = (each for each in trainer.callbacks if isinstance(each, Saving))  # type: ignore[attr-defined]
         step, factor = content["global_step"], divergence.lr_factor
         setback = {"step": error.step, "back_to_step": step, "lr_factor": factor}
         saving.lower_rate(content, factor, setback, state.best)
         checkpoints.write(content, self.folder.checkpoint(".new"))
-        checkpoints.place(self.folder, last=True, best=False)
+        checkpoints.place(self.folder, last=True, best=False, instead=True)
         log.warning("%s; going back to step %d with %g times the learning rate", error, step, factor)
         self.resumed, self.result = True, self.folder.read_result()
         self.started = time.perf_counter()
@@ -375,8 +389,10 @@ class _Run:
             if status == "finished":
                 raise
             log.error("%s", error if isinstance(error, RunError) else why_not(error, self.folder.path))
-        if status == "interrupted" or (status == "failed" and self.folder.has_checkpoint()):
-            log.info("%s; go on with: .venv/bin/python src/train.py resume=%s", status.capitalize(), self.folder.path)
+        told = "resume=" in more.get("error", "")
+        if status == "interrupted" or (status == "failed" and self.folder.has_checkpoint() and not told):
+            command = f".venv/bin/python src/train.py resume={self.folder.path}"
+            log.info("%s at step %d; go on with: %s", status.capitalize(), trainer.global_step, command)
         elif status == "finished":
             self._say_what_came_out(len(record.datamodule.dataset.classes))
         return code

@@ -73,8 +73,8 @@ def write(content: dict[str, Any], path: Path) -> None:
         raise RunError(f"no checkpoint can be written to {path.parent}: {why}") from error
 
 
-def place(folder: RunFolder, *, last: bool, best: bool) -> None:
-    """Give a new checkpoint its name, or both names; the last one before it becomes `previous.ckpt`.
+def place(folder: RunFolder, *, last: bool, best: bool, instead: bool = False) -> None:
+    """Give a new checkpoint its name, or both names; the last one before it becomes `previous.ckpt`, or is replaced.
 
     At every moment there is a whole `last.ckpt`, if there was one, and it never knows of a better one than `best.ckpt`.
 
@@ -86,7 +86,7 @@ def place(folder: RunFolder, *, last: bool, best: bool) -> None:
         if best:
             _name_too(new, folder.checkpoint("best"))
         if last:
-            if folder.checkpoint("last").exists():
+            if folder.checkpoint("last").exists() and not instead:
                 _name_too(folder.checkpoint("last"), folder.checkpoint("previous"))
             new.replace(folder.checkpoint("last"))
         else:
