@@ -1,6 +1,5 @@
 """Command lines made at random, sane and mad: each is taken, or answered in one line with exit code 2."""
 
-import importlib.util
 import os
 import shlex
 import string
@@ -9,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import SOURCES, script
 
 from vgg_cifar.command_line import guard, prepare
 from vgg_cifar.composition import compose_and_check, group_choices, groups
@@ -21,7 +20,6 @@ from vgg_cifar.options import flat, keys, spelled
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 
-SOURCES = Path(__file__).resolve().parents[1] / "src"
 MANY = pytest.param(2000, marks=pytest.mark.soak)
 
 NUMBERS = [
@@ -246,15 +244,6 @@ def test_any_command_line_is_taken_or_answered_in_one_line(
     assert 0.05 * count < len(taken) < 0.5 * count  # lines of both kinds are made
     assert sorted(place_of_work.rglob("*")) == before
     figure("random command lines of train.py: composed, or answered in one line", count)
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SOURCES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.soak)])

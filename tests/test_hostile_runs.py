@@ -1,6 +1,5 @@
 """A run's folder that somebody else has made, or a disk has damaged: a line, soon, and nothing in it is run."""
 
-import importlib.util
 import os
 import pickle
 import shutil
@@ -10,10 +9,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 
 import pytest
 import torch
+from scripts import script
 
 from vgg_cifar import limits
 from vgg_cifar.command_line import guard, prepare
@@ -21,7 +21,6 @@ from vgg_cifar.composition import compose_and_check
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.training import run
 
-SOURCES = Path(__file__).resolve().parents[1] / "src"
 TEXTS = {
     "nothing": b"",
     "null": b"null",
@@ -81,15 +80,6 @@ def _alarm() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, SOURCES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 Answer = tuple[int, str]
