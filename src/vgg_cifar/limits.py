@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -9,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 from vgg_cifar.errors import UserError
 
@@ -35,18 +36,15 @@ def bounded(what: str) -> Iterator[None]:
     """
     over = False
 
-    def give_up(_: int, frame: FrameType | None) -> None:
+    def give_up(*_: Any) -> None:
         nonlocal over
-        while frame is not None:
-            if frame.f_code.co_name == "__del__":
-                return  # Python cannot raise from there; the timer rings again
-            frame = frame.f_back
         over = True
         raise _TooLong
 
     before = signal.signal(signal.SIGVTALRM, give_up)
     limits = resource.getrlimit(resource.RLIMIT_AS)
     try:
+        gc.disable()  # what it frees may belong to anybody, and cannot be given up on
         _limit_memory(limits)
         # Again and again, since the first may come where Python cannot raise.
         signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS, 1)
@@ -60,6 +58,7 @@ def bounded(what: str) -> Iterator[None]:
         ) from error
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        gc.enable()
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGVTALRM, before)
 
