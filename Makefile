@@ -28,10 +28,10 @@ $(READY): requirements.lock
 train: setup  ## Train a small VGG16-BN on generated images (a minute or two on two cores).
 	@$(BIN)/python src/train.py experiment=quickstart
 
-test: setup  ## All tests (under six minutes on two cores).
+test: setup  ## The tests (under ten minutes on two cores).
 	@$(BIN)/python -m pytest
 
-soak: setup  ## The longer tests as well.
+soak: setup  ## The longer tests as well (twenty minutes).
 	@$(BIN)/python -m pytest -m "soak or not soak"
 
 oldest: setup  ## The tests with the oldest packages that pyproject.toml allows, on the oldest Python here (5 GB more).
