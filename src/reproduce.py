@@ -8,8 +8,9 @@ finished one is only compared. Exit code 0: identical or within seed noise; 1: o
 
 import sys
 
-from vgg_cifar.command_line import guard, key_values, quiet, quoted, register_resolvers
+from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
 from vgg_cifar.errors import UserError
+from vgg_cifar.options import quoted
 
 KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "allow": None, "hydra.searchpath": None}
 

@@ -7,15 +7,14 @@ from omegaconf import DictConfig
 
 from vgg_cifar.command_line import complain, guard, prepare, quiet, register_resolvers
 from vgg_cifar.composition import checked, default_options, differences_from_defaults
-from vgg_cifar.errors import DONE, INTERRUPTED, Interrupted, UserError
+from vgg_cifar.errors import DONE, Interrupted, UserError
 
 register_resolvers()
-codes: list[int] = []
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def train(composed: DictConfig) -> None:
-    """Run one job; Hydra has made its folder."""
+    """Run; Hydra has made the folder."""
     from hydra.core.hydra_config import HydraConfig
 
     from vgg_cifar.runs.folder import RunFolder
@@ -34,13 +33,12 @@ def train(composed: DictConfig) -> None:
         if isinstance(error, Interrupted):
             raise
         code = complain(error)
-    if code == INTERRUPTED:
+    if code:
         sys.exit(code)
-    codes.append(code)
 
 
 def main() -> int:
-    """Check the command line, then let Hydra run it; of a sweep's exit codes, the worst."""
+    """Check the command line, then let Hydra run it, or the jobs of a sweep."""
     quiet()
     arguments = prepare(sys.argv[1:])
     if arguments is None:
@@ -48,7 +46,7 @@ def main() -> int:
     sys.argv[1:] = arguments
     default_options()  # remembered: while Hydra runs a job they cannot be composed
     train()
-    return max(codes, default=DONE)
+    return DONE
 
 
 if __name__ == "__main__":

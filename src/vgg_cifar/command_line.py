@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
-from vgg_cifar.config import FOUND, Config
+from vgg_cifar.config import FOUND
 from vgg_cifar.errors import FAILED, INTERRUPTED, USER_MISTAKE, Interrupted, RunError, UserError, first_line, redacted
-from vgg_cifar.options import did_you_mean
+from vgg_cifar.options import did_you_mean, quoted
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.sweeps.options import launcher_options
 from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
@@ -105,13 +106,7 @@ def prepare(argv: list[str]) -> list[str] | None:
     if asked.shell_completion:
         return argv
     if asked.multirun:
-        for number, job in enumerate(_jobs(overrides)):
-            composed = compose_and_check(job)
-            refuse_changes_of_hydra(composed)
-            if not number and "$" not in (sweep_dir := str(composed.hydra["sweep.dir"])):
-                _can_hold_runs(Path(sweep_dir), "hydra.sweep.dir")
-            _fits_a_sweep(composed.config)
-        return ["--multirun", *overrides]
+        return ["--multirun", *_checked_sweep(overrides)]
     composed = compose_and_check(overrides)
     if asked.cfg:
         from omegaconf import OmegaConf
@@ -119,6 +114,8 @@ def prepare(argv: list[str]) -> list[str] | None:
         print(OmegaConf.to_yaml(composed.tree, resolve=asked.resolve), end="")
         return None
     refuse_changes_of_hydra(composed)
+    if composed.config.sweep is not None:
+        raise UserError("sweep: names the folder of several runs; add -m, or leave it off")
     resume, run_dir = composed.config.resume, composed.run_dir
     folder = _run_to_resume(resume, run_dir, composed.raw) if resume is not None else None
     if folder is not None:
@@ -187,6 +184,34 @@ def _can_hold_runs(folder: Path, option: str) -> None:
         raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to")
 
 
+def _checked_sweep(overrides: list[str]) -> list[str]:
+    """The overrides of a sweep whose every job was checked, with a name where it has none.
+
+    Raises:
+        UserError: for any mistake in any job.
+    """
+    from vgg_cifar.sweeps.launching import refuse_what_cannot_run
+    from vgg_cifar.sweeps.sweep import default_name
+
+    parsed = parse(overrides)
+    if not any(each.key_or_group == "sweep" for each in parsed):
+        swept = [each.key_or_group for each in parsed if each.is_sweep_override()]
+        fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
+        own = [each for each in fixed if not each.startswith("hydra.")]
+        overrides = [*overrides, f"sweep={default_name('sweep', swept, own)}"]
+    jobs = []
+    for job in _jobs(overrides):
+        composed = compose_and_check(job)
+        refuse_changes_of_hydra(composed)
+        jobs.append(composed)
+    path = jobs[0].sweep_dir
+    if any(job.sweep_dir != path for job in jobs):
+        raise UserError("sweep: all jobs lie in one folder; give one name")
+    _can_hold_runs(path, "hydra.sweep.dir")
+    refuse_what_cannot_run(path, [job.config for job in jobs], launcher_options(jobs[0].hydra))
+    return overrides
+
+
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     """The override lists of a sweep, one per job, as Hydra's basic sweeper makes them."""
     from hydra.errors import HydraException
@@ -206,16 +231,6 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     if not 0 < jobs <= MOST_JOBS:
         raise UserError(f"--multirun: these values make {'no' if not jobs else 'over ' + str(MOST_JOBS)} jobs")
     return (list(job) for job in product(*choices))
-
-
-def _fits_a_sweep(config: Config) -> None:
-    if config.trainer.devices != 1 or config.trainer.num_nodes != 1:
-        raise UserError(
-            f"trainer.devices: {config.trainer.devices} processes inside a sweep would each replay the whole sweep; "
-            "run such jobs one by one, without -m"
-        )
-    if config.resume is not None:
-        raise UserError("resume: a sweep starts every job afresh; go on with single runs, without -m")
 
 
 def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder | None:
@@ -275,12 +290,6 @@ def _grants(override: str) -> bool:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def quoted(text: str) -> str:
-    """A value in Hydra's override grammar that stands for exactly this text."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def register_resolvers() -> None:

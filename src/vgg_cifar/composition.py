@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 CONF = PROJECT / "conf"
 
-HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
+HYDRA_OPTIONS = (
+    "run.dir", "sweep.dir", "sweep.subdir", "searchpath", "launcher.jobs", "launcher.stop_at_failure",
+    "launcher.mix_versions",
+)  # fmt: skip
 """What a command line may say under `hydra.`; everything else there could run code or write where it should not."""
 OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 """What Lightning adds when it starts the other ranks of a run."""
@@ -40,6 +43,8 @@ class Composed(NamedTuple):
     config: Config
     run_dir: Path
     """The folder in which Hydra would run it."""
+    sweep_dir: Path
+    """The folder of the sweep that it would be a job of."""
     tree: DictConfig
     """As Hydra shows it: interpolations as they were written."""
     hydra: dict[str, Any]
@@ -52,13 +57,13 @@ def compose_and_check(overrides: list[str]) -> Composed:
     Raises:
         UserError: for any mistake.
     """
-    tree, hydra, run_dir = compose_only(overrides)
+    tree, hydra, folders = compose_only(overrides)
     raw, config = checked(tree, overrides)
-    return Composed(raw, config, run_dir, tree, hydra)
+    return Composed(raw, config, *folders, tree, hydra)
 
 
-def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path]:
-    """The tree, Hydra's settings and the run's folder, as in `Composed`; nothing is checked but the overrides' form.
+def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tuple[Path, Path]]:
+    """The tree, Hydra's settings and the two folders, as in `Composed`; nothing is checked but the overrides' form.
 
     Raises:
         UserError: if they cannot be composed.
@@ -72,7 +77,8 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path
         with bounded(CONFIGURATION):
             with initialize_config_dir(str(CONF), version_base="1.3"):
                 composed = compose("train", overrides, return_hydra_config=True)
-            run_dir = Path(str(composed.hydra.run.dir)).expanduser().absolute()
+            run, sweep = composed.hydra.run.dir, composed.hydra.sweep.dir
+            folders = Path(str(run)).expanduser().absolute(), Path(str(sweep)).expanduser().absolute()
             settings = OmegaConf.to_container(composed.hydra, resolve=False)
         with open_dict(composed):
             del composed["hydra"]
@@ -81,7 +87,7 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], Path
     except Exception as error:  # whatever a file or an override made Hydra, OmegaConf or YAML stumble over
         raise UserError(_plainly(error, typed)) from error
     assert isinstance(settings, dict)
-    return composed, flat({str(key): value for key, value in settings.items()}), run_dir
+    return composed, flat({str(key): value for key, value in settings.items()}), folders
 
 
 def refuse_changes_of_hydra(composed: Composed) -> None:

@@ -82,6 +82,8 @@ class Config(Options):
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
     profile: Count | None
     """Batches of which to write a trace and say where the time went; null: none."""
+    sweep: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None
+    """With -m, the name of the sweep, whose folder is in outputs/sweeps/; null: made of what is swept."""
     resume: str | None
     """A run's folder to go on with, or "auto" for the newest run of this configuration, if there is one."""
     tags: list[str]

@@ -1,11 +1,14 @@
 """How a command ends when it does not end well, and the exit codes that say so."""
 
 import re
+import signal
 
 DONE = 0
 FAILED = 1
 USER_MISTAKE = 2
 INTERRUPTED = 75  # EX_TEMPFAIL: the same command with `resume=` goes on
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+"""Signals that ask a command to stop where it can go on later."""
 
 
 class UserError(Exception):

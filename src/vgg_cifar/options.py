@@ -46,6 +46,12 @@ def spelled(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
+def quoted(text: str) -> str:
+    """A value in Hydra's override grammar that stands for exactly this text."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def keys(annotation: Any, raw: Any = None, prefix: str = "") -> Iterator[str]:
     """The dotted names of all options of a class, groups included.
 

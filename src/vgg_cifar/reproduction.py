@@ -7,15 +7,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vgg_cifar import reporting
+from vgg_cifar import reporting, standalone
 from vgg_cifar.agreement import OFF, compare
-from vgg_cifar.command_line import quoted, with_typed
+from vgg_cifar.command_line import with_typed
 from vgg_cifar.composition import (
     Composed,
     compose_and_check,
@@ -25,9 +24,8 @@ from vgg_cifar.composition import (
 )
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
-from vgg_cifar.options import flat, spelled
+from vgg_cifar.options import flat, quoted, spelled
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest
@@ -37,7 +35,6 @@ MOST_OVERRIDES, LONGEST_OVERRIDE = 200, 2000
 OF_THE_FOLDER = r"(logger|resume|data\.download)\b"
 """What a reproduction does not take over: whom to tell, where to go on, and the right to fetch files."""
 MAY_DIFFER = ("logger", "resume", "data.root", "data.download", "data.memory")
-OF_A_LAUNCHER = r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|NODE_RANK|MASTER_(ADDR|PORT)|(TORCHELASTIC|SLURM)_\w+)"
 MOST_NEIGHBOURS = 200
 
 
@@ -265,8 +262,7 @@ def _train(again: RunFolder, overrides: list[str], typed: list[str]) -> int:
     """Run `src/train.py` as a person would, or let it go on; the exit code."""
     where = "resume" if again.config.is_file() else "hydra.run.dir"
     words = [*(typed if where == "resume" else overrides), f"{where}={quoted(str(again.path))}"]
-    environment = {name: value for name, value in os.environ.items() if not re.fullmatch(OF_A_LAUNCHER, name)}
-    process = subprocess.Popen([sys.executable, PROJECT / "src" / "train.py", *words], env=environment)
+    process = subprocess.Popen(standalone.command(words), env=standalone.environment())
     # A terminal sends Ctrl-C and its own end to both processes, anything else only to this one.
     handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers] = {
         signal.SIGINT: signal.SIG_IGN,

@@ -9,10 +9,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from vgg_cifar.errors import Interrupted
+from vgg_cifar.errors import STOPPING, Interrupted
 from vgg_cifar.runs.placement import rank
-
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Signals(Callback):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import fcntl
 import io
 import json
 import math
@@ -12,15 +11,15 @@ import os
 import shutil
 import stat
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
 from vgg_cifar.errors import RunError, UserError, first_line
 from vgg_cifar.limits import bounded
+from vgg_cifar.runs.lock import Lock
 
 LARGEST = 2**26
 """Bytes of a configuration, a manifest, a result or a table of metrics."""
@@ -38,7 +37,7 @@ class RunFolder:
             self.path = Path(path).expanduser().absolute()
         except RuntimeError as error:
             raise UserError(f"{path}: there is no such user") from error
-        self._lock: IO[str] | None = None
+        self._lock = Lock(self.path / ".lock")
 
     @property
     def config(self) -> Path:
@@ -128,11 +127,11 @@ class RunFolder:
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest, or an empty dict where there is none."""
-        return _read_json(self.manifest)
+        return read_json(self.manifest)
 
     def read_result(self) -> dict[str, Any]:
         """The result, or an empty dict where there is none; a dead run's "running" reads "interrupted"."""
-        result = _read_json(self.result)
+        result = read_json(self.result)
         if result.get("status") == "running" and not self.in_use():
             result["status"] = "interrupted"
         return result
@@ -144,35 +143,19 @@ class RunFolder:
             UserError: if another process is running in it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = self._open_lock(os.O_RDWR | os.O_CREAT)
-        for attempt in range(10):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if attempt == 9:
-                    lock.close()
-                    reason = "is in use by another process: wait for it or choose another folder"
-                    raise UserError(f"{self.path} {reason}") from error
-                time.sleep(0.05)  # somebody may be looking whether it is in use
-        self._lock = lock
-
-    def _open_lock(self, flags: int) -> IO[str]:
-        """The lock's file: what somebody laid in its place is neither followed nor emptied nor waited for."""
-        return open(os.open(self.path / ".lock", flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))  # noqa: PTH123
+        if not self._lock.take():
+            raise UserError(f"{self.path} is in use by another process: wait for it or choose another folder")
 
     def unlock(self) -> None:
         """Give the folder back."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def discard_unless_begun(self) -> None:
         """Remove the folder if a mistake ended the run before it wrote its configuration."""
         if self.config.exists():
             return
         self.unlock()
-        for leftover in (self.path / ".lock", *self.path.glob("*.log")):
+        for leftover in (self._lock.path, *self.path.glob("*.log")):
             leftover.unlink(missing_ok=True)
         for folder in (self.path, self.path.parent):
             with suppress(OSError):  # somebody else's files are in it
@@ -180,14 +163,7 @@ class RunFolder:
 
     def in_use(self) -> bool:
         """Whether a process, this one included, is running in the folder."""
-        try:
-            with self._open_lock(os.O_RDONLY) as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+        return self._lock.is_held()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the configuration."""
@@ -195,20 +171,20 @@ class RunFolder:
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest."""
-        write(self.manifest, _json(manifest))
+        write(self.manifest, json_text(manifest))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result; numbers that are not finite become null."""
-        write(self.result, _json(result))
+        write(self.result, json_text(result))
 
     def write_evaluation(self, metrics: dict[str, Any]) -> None:
         """Write what an evaluation found."""
         self.evaluation.mkdir(exist_ok=True)
-        write(self.evaluation / "metrics.json", _json(metrics))
+        write(self.evaluation / "metrics.json", json_text(metrics))
 
     def write_reproduction(self, agreement: dict[str, Any]) -> None:
         """Write how this run agrees with the one that it makes again."""
-        write(self.reproduction, _json(agreement))
+        write(self.reproduction, json_text(agreement))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of `metrics.csv` without their empty cells."""
@@ -282,7 +258,12 @@ def _text(path: Path) -> str:
         return file.read()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of a run holds, or an empty dict where there is no file or no object in it.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     try:
         content = json.loads(_text(path))
     except FileNotFoundError:
@@ -292,7 +273,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _json(content: dict[str, Any]) -> str:
+def json_text(content: dict[str, Any]) -> str:
+    """A JSON file of a run; numbers that are not finite become null."""
     return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

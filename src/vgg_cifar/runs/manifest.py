@@ -37,13 +37,18 @@ def manifest(overrides: list[str], seed: int, data: dict[str, str], chosen: dict
         "overrides": overrides,
         "seed": seed,
         "git": git_state(),
-        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "packages": packages(),
         "hardware": hardware.description() | chosen,
         "data": data,
         "start": now(),
         "end": None,
         "exit_status": None,
     }
+
+
+def packages() -> dict[str, str]:
+    """The versions of Python and of the packages that make the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def now() -> str:

@@ -17,7 +17,7 @@ from vgg_cifar.runs.folder import RunFolder
 OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
-    "resume", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping", "checkpoint",
+    "resume", "sweep", "tags", "compile", "monitor_test", "profile", "name", "logger", "early_stopping", "checkpoint",
     "divergence", "data.root", "data.download", "data.memory", "trainer.max_epochs", "trainer.accelerator",
     "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches",
     "trainer.limit_test_batches", "trainer.log_every_n_steps", "trainer.enable_progress_bar",

@@ -1,0 +1,53 @@
+"""Hydra's launcher that runs every job as a process of its own; the work is in `vgg_cifar.sweeps`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+
+class IsolatedLauncher(Launcher):
+    """Runs the jobs of a sweep.
+
+    Args:
+        options: those of `vgg_cifar.sweeps.options.LauncherOptions`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Remember what Hydra composed; the task is typed anew for every job."""
+        self.context = hydra_context
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs until all have ended.
+
+        Raises:
+            SystemExit: with the sweep's exit code, unless every job is finished: Hydra passes on no other.
+        """
+        from vgg_cifar.command_line import complain
+        from vgg_cifar.errors import UserError
+        from vgg_cifar.sweeps.launching import launch
+        from vgg_cifar.sweeps.options import LauncherOptions
+
+        try:
+            code = launch([*map(list, job_overrides)], LauncherOptions(**self.options), self.config, self._composed)
+        except UserError as error:
+            code = complain(error)
+        if code:
+            sys.exit(code)
+        return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=code) for job in job_overrides]
+
+    def _composed(self, overrides: list[str], number: int = 0) -> DictConfig:
+        composed = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        return composed

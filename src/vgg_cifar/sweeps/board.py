@@ -1,0 +1,198 @@
+"""What a person sees of a sweep while it runs: a table that stays in place in a terminal, lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import fmean
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vgg_cifar.errors import UserError
+from vgg_cifar.reporting import duration
+from vgg_cifar.sweeps.job import Job, labels
+from vgg_cifar.sweeps.process import Ended, Process
+
+REFRESH_SECONDS = 1.0
+STATES = ("finished", "running", "elsewhere", "failed", "interrupted", "queued")
+COLOURS = {"finished": "green", "running": "bold", "failed": "bold red", "interrupted": "yellow"}
+FEWEST_ROWS = 5
+
+
+@dataclass
+class _Row:
+    label: str
+    state: str = "queued"
+    begun: bool = False
+    epochs: int = 0
+    of: int = 0
+    top1: float | None = None
+    seconds: float = 0.0
+
+
+class Board:
+    """Keeps account of the jobs' states and shows it.
+
+    Args:
+        title: what the sweep is called.
+        jobs: all of its jobs.
+        console: where to draw.
+    """
+
+    def __init__(self, title: str, jobs: list[Job], console: Console) -> None:
+        self.title = title
+        self.console = console
+        self.rows = {
+            job.number: _Row(label, of=job.config.trainer.max_epochs)
+            for job, label in zip(jobs, labels(jobs), strict=True)
+        }
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._drawn = 0.0
+        self._took: list[float] = []
+        self._at_a_time = 1
+
+    def __enter__(self) -> Board:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last account on the screen."""
+        if self._live is not None:
+            self._live.stop()
+        self._say(Text.assemble((self.title, "bold"), f": {self._counts()}"))
+
+    def begin(self) -> None:
+        """Say what there is to do."""
+        before = sum(row.state == "finished" for row in self.rows.values())
+        begun = sum(row.begun for row in self.rows.values())
+        parts = [f"{before} finished before" if before else "", f"{begun} to go on with" if begun else ""]
+        said = "; ".join(part for part in parts if part)
+        self._say(Text.assemble((self.title, "bold"), f": {len(self.rows)} jobs" + (f" ({said})" if said else "")))
+
+    def waits(self, job: Job, *, begun: bool) -> None:
+        """The job is in the queue, and was begun before or not."""
+        self.rows[job.number].begun = begun
+
+    def finished_before(self, job: Job) -> None:
+        """Nothing is to be done."""
+        row = self.rows[job.number]
+        row.state = "finished"
+        with suppress(UserError):
+            result = job.folder.read_result()
+            row.epochs, row.seconds = result.get("epochs", 0), result.get("total_seconds", 0.0)
+            row.top1 = result.get("val/top1")
+            self._took.append(row.seconds)
+
+    def started(self, job: Job) -> None:
+        """It runs."""
+        row = self.rows[job.number]
+        row.state = "running"
+        if self._live is None:
+            self._say(Text(f"job {job.number} {'goes on' if row.begun else 'starts'}: {row.label}"))
+
+    def runs_elsewhere(self, job: Job) -> None:
+        """Another process runs it."""
+        self.rows[job.number].state = "elsewhere"
+        self._say(Text(f"job {job.number} is run by another process: {self.rows[job.number].label}"))
+
+    def ended(self, job: Job, ended: Ended) -> None:
+        """It does not run any more; of a failure, say at once why."""
+        row = self.rows[job.number]
+        row.state, row.seconds = ended.status, ended.seconds
+        self._look_at(job)
+        if ended.status == "finished":
+            self._took.append(ended.seconds)
+            if self._live is None:
+                top1 = "" if row.top1 is None else f", val top1 {100 * row.top1:.1f}%"
+                said = f"job {job.number} finished in {duration(ended.seconds)}{top1}; {self._counts()}"
+                self._say(Text(said))
+            return
+        what = "failed" if ended.status == "failed" else "was interrupted"
+        style = COLOURS[ended.status]
+        self._say(
+            Text.assemble((f"job {job.number} {what}", style), f" after {duration(ended.seconds)}: {ended.reason}")
+        )
+        if ended.status == "failed":
+            lines = [line for line in ended.last_lines if line != f"error: {ended.reason}"]
+            for line in [row.label, *lines, str(job.output)]:
+                self._say(Text(f"  | {line}", "dim"))
+
+    def stops(self, reason: str, running: list[Process]) -> None:
+        """Say that no more jobs are started, and what is waited for."""
+        waiting = f"; {len(running)} running save their step first (once more: end them at once)" if running else ""
+        self._say(Text(f"{reason}: stopping{waiting}"))
+
+    def draw(self, running: list[Process]) -> None:
+        """Bring the table up to date, once a second at most."""
+        now = time.monotonic()
+        if now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        self._at_a_time = max(1, len(running))
+        for process in running:
+            self.rows[process.job.number].seconds = now - process.started
+            self._look_at(process.job)
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+
+    def _look_at(self, job: Job) -> None:
+        row = self.rows[job.number]
+        with suppress(UserError):
+            result = job.folder.read_result()
+            row.epochs, row.top1 = result.get("epochs", row.epochs), result.get("val/top1", row.top1)
+
+    def _table(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("job", "", "epoch", "val top1", "time"):
+            table.add_column(heading, justify="left" if heading in ("", "job") else "right", no_wrap=True)
+        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+        shown = self._shown()
+        for number, row in shown.items():
+            table.add_row(
+                str(number),
+                Text(row.state, COLOURS.get(row.state, "dim")),
+                f"{row.epochs}/{row.of}" if row.epochs or row.state == "running" else "",
+                "" if row.top1 is None else f"{100 * row.top1:.1f}%",
+                duration(row.seconds) if row.seconds else "",
+                Text(row.label),
+            )
+        hidden = len(self.rows) - len(shown)
+        more = [Text(f"and {hidden} more", "dim")] if hidden else []
+        return Group(table, *more, Text.assemble((self.title, "bold"), f": {self._counts()}"))
+
+    def _shown(self) -> dict[int, _Row]:
+        """As many rows as the terminal has room for: those that run first, then what comes next and what ended last."""
+        room = max(FEWEST_ROWS, self.console.size.height - 4)
+        if len(self.rows) <= room:
+            return self.rows
+        states = ("running", "failed", "interrupted", "elsewhere", "queued")
+        of_state = [number for state in states for number, row in self.rows.items() if row.state == state]
+        ended = [number for number, row in self.rows.items() if row.state == "finished"]
+        chosen = [*of_state, *reversed(ended)][:room]
+        return {number: self.rows[number] for number in sorted(chosen)}
+
+    def _counts(self) -> str:
+        count = Counter(row.state for row in self.rows.values())
+        left = self._left()
+        said = [f"{count['finished']} of {len(self.rows)} finished"]
+        said += [f"{count[state]} {state}" for state in STATES[1:] if count[state]]
+        return ", ".join(said) + (f"; about {duration(left)} left" if left else "")
+
+    def _left(self) -> float:
+        """Seconds, if the jobs to come take as long as those that ended; 0 where nothing is left or known."""
+        running = [row for row in self.rows.values() if row.state == "running"]
+        waiting = sum(row.state in ("queued", "elsewhere") for row in self.rows.values())
+        took = self._took or [row.seconds * row.of / row.epochs for row in running if row.epochs]
+        if not took or not (running or waiting):
+            return 0.0
+        one = fmean(took)
+        return (waiting * one + sum(max(0.0, one - row.seconds) for row in running)) / self._at_a_time
+
+    def _say(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True, highlight=False)

@@ -1,0 +1,154 @@
+"""Run the jobs of a sweep until each is finished or has failed, and say so while it happens."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, STOPPING, RunError, UserError
+from vgg_cifar.sweeps.board import Board
+from vgg_cifar.sweeps.job import Job
+from vgg_cifar.sweeps.options import LauncherOptions
+from vgg_cifar.sweeps.pool import ELSEWHERE, Pool, status_of
+from vgg_cifar.sweeps.process import Ended
+from vgg_cifar.sweeps.slots import Slots
+
+LOOKS_PER_SECOND = 5
+SECONDS_BETWEEN_TRIES = 2.0
+
+
+def run_jobs(title: str, jobs: list[Job], options: LauncherOptions, slots: Slots, console: Console) -> int:
+    """Run what is not finished yet, in order, as many at a time as there is room for.
+
+    Jobs that another process runs are left to it; if that ends without finishing one, it is run here.
+
+    Args:
+        title: what the sweep is called.
+        jobs: all that it should hold.
+        options: how to run them.
+        slots: what of this machine may be used.
+        console: where to tell about it.
+
+    Returns:
+        The exit code: 0 if all are finished, 1 if one failed, 75 if interrupted.
+    """
+    board = Board(title, jobs, console)
+    with Pool(slots) as pool, _signals() as asked, board:
+        sweeping = _Sweeping(jobs, pool, board, options)
+        while sweeping.goes_on():
+            sweeping.look(asked)
+            board.draw(pool.running)
+            time.sleep(1 / LOOKS_PER_SECOND)
+    return sweeping.code
+
+
+class _Sweeping:
+    def __init__(self, jobs: list[Job], pool: Pool, board: Board, options: LauncherOptions) -> None:
+        self.pool = pool
+        self.board = board
+        self.options = options
+        self.stopping = False
+        self.code = DONE
+        self.queue: deque[Job] = deque()
+        self.elsewhere: list[Job] = []
+        self._next_try = 0.0
+        self._signals_heard = 0
+        for job in jobs:
+            status = status_of(job)
+            if status == "finished":
+                board.finished_before(job)
+            else:
+                board.waits(job, begun=status in ("interrupted", "failed"))
+                self.queue.append(job)
+        board.begin()
+
+    def goes_on(self) -> bool:
+        """Whether there is anything left to wait for."""
+        return bool(self.pool.running or (not self.stopping and (self.queue or self.elsewhere)))
+
+    def look(self, asked: list[int]) -> None:
+        """See what ended, obey signals, start what there is room for."""
+        for job, ended in self.pool.ended():
+            self._has_ended(job, ended)
+        for number in asked[self._signals_heard :]:
+            self._signals_heard += 1
+            self._obey(number)
+        if not self.stopping:
+            self._look_elsewhere()
+            while self.queue and self._starts(self.queue[0]):
+                self.queue.popleft()
+
+    def _has_ended(self, job: Job, ended: Ended) -> None:
+        self.board.ended(job, ended)
+        if ended.status == "failed":
+            self.code = FAILED
+            if self.options.stop_at_failure and not self.stopping:
+                self._stop(f"job {job.number} failed")
+        elif ended.status == "interrupted" and self.code == DONE:
+            self.code = INTERRUPTED
+
+    def _obey(self, number: int) -> None:
+        if self.stopping:
+            self.pool.kill()
+            return
+        if self.code == DONE:
+            self.code = INTERRUPTED
+        self._stop(signal.Signals(number).name)
+
+    def _stop(self, reason: str) -> None:
+        self.stopping = True
+        self.pool.stop()
+        self.board.stops(reason, self.pool.running)
+
+    def _starts(self, job: Job) -> bool:
+        """Whether the job need not be thought of any more: it runs, here or elsewhere, or nothing is to be done."""
+        try:
+            status = self.pool.start(job)
+        except (UserError, RunError, OSError) as error:
+            self._has_ended(job, Ended("failed", str(error), [], 0.0))
+            return True
+        if status == "running":
+            self.board.started(job)
+        elif status == "finished":
+            self.board.finished_before(job)
+        elif status == ELSEWHERE:
+            self.elsewhere.append(job)
+            self.board.runs_elsewhere(job)
+        return status is not None
+
+    def _look_elsewhere(self) -> None:
+        """Take up what another process has left; what failed there has failed."""
+        if time.monotonic() < self._next_try:
+            return
+        self._next_try = time.monotonic() + SECONDS_BETWEEN_TRIES
+        for job in list(self.elsewhere):
+            if job.folder.in_use() or job.claim().is_held():
+                continue
+            self.elsewhere.remove(job)
+            status = status_of(job)
+            if status == "failed":
+                error = str(job.folder.read_result().get("error"))
+                self._has_ended(job, Ended("failed", f"{error} (run by another process)", [], 0.0))
+            else:
+                self.queue.appendleft(job)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note the signals that ask for an end, and do nothing else about them within this block."""
+    asked: list[int] = []
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number, handler in before.items():
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
