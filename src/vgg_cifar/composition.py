@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 CONF = PROJECT / "conf"
 
-HYDRA_OPTIONS = (
-    "run.dir", "sweep.dir", "sweep.subdir", "searchpath", "launcher.jobs", "launcher.stop_at_failure",
-    "launcher.mix_versions",
-)  # fmt: skip
-"""What a command line may say under `hydra.`; everything else there could run code or write where it should not."""
+HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
+"""What a command line may say under `hydra.`, beside the choices of these groups and the options in their files;
+everything else there could run code or write where it should not."""
+HYDRA_GROUPS = ("launcher", "sweeper")
 OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 """What Lightning adds when it starts the other ranks of a run."""
 PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
@@ -96,8 +95,9 @@ def refuse_changes_of_hydra(composed: Composed) -> None:
     Raises:
         UserError: if a file changed one.
     """
-    typed = {override.key_or_group.removeprefix("hydra.") for override in parse(composed.hydra["overrides.hydra"])}
-    shipped = _defaults().hydra
+    said = parse(composed.hydra["overrides.hydra"])
+    typed = {override.key_or_group.removeprefix("hydra.") for override in said}
+    shipped = _shipped_hydra(tuple(str(each.input_line) for each in said if each.key_or_group.startswith("hydra/")))
     for key in sorted(composed.hydra.keys() | shipped.keys()):
         may_differ = key.startswith(PER_COMMAND) or key in typed
         if not may_differ and composed.hydra.get(key) != shipped.get(key):
@@ -206,23 +206,42 @@ def _allowed(packages: Any, typed: list[Override]) -> list[str]:
     return packages
 
 
-def _refuse_hydra_options(typed: Iterable[Override]) -> None:
+def _refuse_hydra_options(typed: list[Override]) -> None:
+    chosen = {
+        each.key_or_group.removeprefix("hydra/"): str(each.input_line).partition("=")[2]
+        for each in typed
+        if each.key_or_group in {f"hydra/{group}" for group in HYDRA_GROUPS} and not each.is_delete()
+    }
+    for group, choice in chosen.items():
+        if choice not in group_choices(f"hydra/{group}"):
+            raise UserError(_no_choice(f"hydra/{group}", choice))
+    allowed = [*HYDRA_OPTIONS, *_options_of_choices(chosen)]
     for override in typed:
         key = override.key_or_group
-        if key != "hydra" and not re.match(r"hydra[./]", key):
+        if (key != "hydra" and not re.match(r"hydra[./]", key)) or key.removeprefix("hydra/") in chosen:
             continue
         name, value = key.removeprefix("hydra."), str(override.input_line).partition("=")[2]
         if name in OF_LAUNCHED_RANKS and re.fullmatch(OF_LAUNCHED_RANKS[name], value):
             continue
-        if name not in HYDRA_OPTIONS or override.is_delete():
-            near = did_you_mean(key, [f"hydra.{option}" for option in HYDRA_OPTIONS])
-            raise UserError(f"{key}: only hydra.{', hydra.'.join(HYDRA_OPTIONS)} may be given{near}")
+        if name not in allowed or override.is_delete():
+            near = did_you_mean(key, [f"hydra.{option}" for option in allowed])
+            names = [*HYDRA_OPTIONS, *(f"{group}.*" for group in HYDRA_GROUPS if group_choices(f"hydra/{group}"))]
+            raise UserError(f"{key}: only hydra.{', hydra.'.join(names)} may be given{near}")
         if name == "searchpath":
             folders = override.value()
             for folder in folders if isinstance(folders, list) else [folders]:
                 path = str(folder).removeprefix("file://")
                 if "://" in path or "$" in path or not Path(path).expanduser().is_dir():
                     raise UserError(f"hydra.searchpath: there is no folder {path}")
+
+
+def _options_of_choices(chosen: dict[str, str]) -> Iterator[str]:
+    """The options in the files of Hydra's launcher and sweeper, the class itself left out."""
+    for group in HYDRA_GROUPS:
+        choice = chosen.get(group, default_choices().get(f"override hydra/{group}"))
+        if choice in group_choices(f"hydra/{group}"):
+            content = yaml.safe_load((CONF / "hydra" / group / f"{choice}.yaml").read_text())
+            yield from (f"{group}.{option}" for option in flat(content) if not option.endswith("_target_"))
 
 
 def _plainly(error: Exception, typed: Iterable[Override]) -> str:
@@ -254,7 +273,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
 
 
 def _no_choice(group: str, given: str) -> str:
-    if group not in default_choices():
+    if group not in default_choices() and f"override {group}" not in default_choices():
         return f"{group}: there is no such group{did_you_mean(group, groups())}"
     found = group_choices(group)
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
@@ -275,6 +294,12 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
 @cache
 def _defaults() -> Composed:
     return compose_and_check([])
+
+
+@cache
+def _shipped_hydra(choices: tuple[str, ...]) -> dict[str, Any]:
+    """Hydra's settings as they are shipped with these choices of its groups."""
+    return compose_and_check(list(choices)).hydra
 
 
 def default_options() -> dict[str, Any]:

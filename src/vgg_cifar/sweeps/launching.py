@@ -15,6 +15,7 @@ from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs import placement
 from vgg_cifar.sweeps.options import LauncherOptions
+from vgg_cifar.sweeps.pool import Pool
 from vgg_cifar.sweeps.running import run_jobs
 from vgg_cifar.sweeps.slots import Slots
 from vgg_cifar.sweeps.sweep import Sweep, Wanted
@@ -83,4 +84,5 @@ def launch(job_overrides: list[list[str]], options: LauncherOptions, master: Dic
     jobs = sweep.jobs(
         wanted, made_of, command, lambda number, overrides: str(compose(overrides, number).hydra.sweep.subdir)
     )
-    return run_jobs(f"sweep {sweep.path.name}", jobs, options, Slots.of_this_machine(options.jobs), Console())
+    pool = Pool(Slots.of_this_machine(options.jobs))
+    return run_jobs(f"sweep {sweep.path.name}", jobs, pool, Console(), stop_at_failure=options.stop_at_failure)

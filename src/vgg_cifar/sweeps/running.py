@@ -13,16 +13,14 @@ from rich.console import Console
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, STOPPING, RunError, UserError
 from vgg_cifar.sweeps.board import Board
 from vgg_cifar.sweeps.job import Job
-from vgg_cifar.sweeps.options import LauncherOptions
 from vgg_cifar.sweeps.pool import ELSEWHERE, Pool, status_of
 from vgg_cifar.sweeps.process import Ended
-from vgg_cifar.sweeps.slots import Slots
 
 LOOKS_PER_SECOND = 5
 SECONDS_BETWEEN_TRIES = 2.0
 
 
-def run_jobs(title: str, jobs: list[Job], options: LauncherOptions, slots: Slots, console: Console) -> int:
+def run_jobs(title: str, jobs: list[Job], pool: Pool, console: Console, *, stop_at_failure: bool = False) -> int:
     """Run what is not finished yet, in order, as many at a time as there is room for.
 
     Jobs that another process runs are left to it; if that ends without finishing one, it is run here.
@@ -30,16 +28,16 @@ def run_jobs(title: str, jobs: list[Job], options: LauncherOptions, slots: Slots
     Args:
         title: what the sweep is called.
         jobs: all that it should hold.
-        options: how to run them.
-        slots: what of this machine may be used.
+        pool: runs them.
         console: where to tell about it.
+        stop_at_failure: whether the first job that fails stops the others.
 
     Returns:
         The exit code: 0 if all are finished, 1 if one failed, 75 if interrupted.
     """
     board = Board(title, jobs, console)
-    with Pool(slots) as pool, _signals() as asked, board:
-        sweeping = _Sweeping(jobs, pool, board, options)
+    with pool, _signals() as asked, board:
+        sweeping = _Sweeping(jobs, pool, board, stop_at_failure=stop_at_failure)
         while sweeping.goes_on():
             sweeping.look(asked)
             board.draw(pool.running)
@@ -48,10 +46,10 @@ def run_jobs(title: str, jobs: list[Job], options: LauncherOptions, slots: Slots
 
 
 class _Sweeping:
-    def __init__(self, jobs: list[Job], pool: Pool, board: Board, options: LauncherOptions) -> None:
+    def __init__(self, jobs: list[Job], pool: Pool, board: Board, *, stop_at_failure: bool) -> None:
         self.pool = pool
         self.board = board
-        self.options = options
+        self.stop_at_failure = stop_at_failure
         self.stopping = False
         self.code = DONE
         self.queue: deque[Job] = deque()
@@ -87,7 +85,7 @@ class _Sweeping:
         self.board.ended(job, ended)
         if ended.status == "failed":
             self.code = FAILED
-            if self.options.stop_at_failure and not self.stopping:
+            if self.stop_at_failure and not self.stopping:
                 self._stop(f"job {job.number} failed")
         elif ended.status == "interrupted" and self.code == DONE:
             self.code = INTERRUPTED
