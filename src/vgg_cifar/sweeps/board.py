@@ -65,7 +65,9 @@ class Board:
         """Leave the last account on the screen."""
         if self._live is not None:
             self._live.stop()
-        self._say(Text.assemble((self.title, "bold"), f": {self._counts()}"))
+        unfinished = any(row.state != "finished" for row in self.rows.values())
+        how = "; the same command goes on" if unfinished else ""
+        self._say(Text.assemble((self.title, "bold"), f": {self._counts()}{how}"))
 
     def begin(self) -> None:
         """Say what there is to do."""

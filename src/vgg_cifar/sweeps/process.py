@@ -20,7 +20,7 @@ from vgg_cifar.sweeps.slots import Share
 
 PR_SET_PDEATHSIG = 1
 """Of Linux' prctl(2): the signal that the kernel sends a process when its parent is gone."""
-LAST_LINES = 12
+LAST_LINES = 8
 LIBC = ctypes.CDLL(None)
 
 

@@ -51,7 +51,9 @@ class _Sweeping:
         self.board = board
         self.stop_at_failure = stop_at_failure
         self.stopping = False
-        self.code = DONE
+        self.asked_to_stop = False
+        self.interrupted = False
+        self.failed = False
         self.queue: deque[Job] = deque()
         self.elsewhere: list[Job] = []
         self._next_try = 0.0
@@ -64,6 +66,13 @@ class _Sweeping:
                 board.waits(job, begun=status in ("interrupted", "failed"))
                 self.queue.append(job)
         board.begin()
+
+    @property
+    def code(self) -> int:
+        """The exit code, once all have ended: a sweep that was asked to stop can go on, whatever failed before."""
+        if self.asked_to_stop:
+            return INTERRUPTED
+        return FAILED if self.failed else INTERRUPTED if self.interrupted else DONE
 
     def goes_on(self) -> bool:
         """Whether there is anything left to wait for."""
@@ -84,18 +93,17 @@ class _Sweeping:
     def _has_ended(self, job: Job, ended: Ended) -> None:
         self.board.ended(job, ended)
         if ended.status == "failed":
-            self.code = FAILED
+            self.failed = True
             if self.stop_at_failure and not self.stopping:
                 self._stop(f"job {job.number} failed")
-        elif ended.status == "interrupted" and self.code == DONE:
-            self.code = INTERRUPTED
+        elif ended.status == "interrupted":
+            self.interrupted = True
 
     def _obey(self, number: int) -> None:
         if self.stopping:
             self.pool.kill()
             return
-        if self.code == DONE:
-            self.code = INTERRUPTED
+        self.asked_to_stop = True
         self._stop(signal.Signals(number).name)
 
     def _stop(self, reason: str) -> None:
