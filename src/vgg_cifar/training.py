@@ -275,8 +275,8 @@ class _Run:
         if setbacks:
             begun["setbacks"] = setbacks
         self.manifest = begun
-        self.folder.write_config(written)
         self.folder.write_manifest(begun)
+        self.folder.write_config(written)  # from now on the run has begun, and can be gone on with
         self.folder.write_result(self.result)
         held_out = len(datamodule.val) if datamodule.val is not None else 0
         log.info(
