@@ -17,6 +17,7 @@ from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import Interrupted, UserError
 from vgg_cifar.runs import checkpoints
+from vgg_cifar.runs import folder as runs_folder
 from vgg_cifar.runs.folder import RunFolder
 
 
@@ -188,6 +189,33 @@ def test_a_run_interrupted_in_its_first_epoch_starts_again_in_place(
     monkeypatch.undo()
     assert compose_and_check(prepare([f"resume={folder.path}"]))[2] == folder.path
     train(f"resume={folder.path}")
+    assert folder.read_result()["test/loss"] == train(to="whole").read_result()["test/loss"]
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+def test_a_run_killed_while_it_writes_down_what_begins_can_be_begun_or_gone_on_with(
+    train: Callable[..., RunFolder], tiny: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def write(path: Path, text: str) -> None:
+        if len(files) == written:
+            raise Killed
+        original(path, text)
+        files.append(path.name)
+
+    files: list[str] = []
+    original = runs_folder.write
+    monkeypatch.setattr(runs_folder, "write", write)
+    with pytest.raises(Killed):
+        train()
+    monkeypatch.undo()
+    folder = RunFolder(tmp_path / "run")
+    begun = [f"resume={folder.path}"] if folder.config.exists() else [*tiny, f"hydra.run.dir={folder.path}"]
+    overrides = prepare(begun)
+    assert overrides is not None
+    assert training.run(compose_and_check(overrides).config, folder, overrides) == 0
     assert folder.read_result()["test/loss"] == train(to="whole").read_result()["test/loss"]
 
 

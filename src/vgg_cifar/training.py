@@ -34,7 +34,7 @@ from vgg_cifar.errors import (
 )
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
-from vgg_cifar.runs import checkpoints
+from vgg_cifar.runs import checkpoints, hyperparameters
 from vgg_cifar.runs.folder import RunFolder, why_not
 from vgg_cifar.runs.manifest import manifest, now
 from vgg_cifar.runs.metrics import MetricsFile
@@ -197,8 +197,10 @@ class _Run:
         if self.first:
             self._show(classifier)
             self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
-            if dashboard is not None and not self.resumed:
-                dashboard.describe(config, datamodule)
+            if dashboard is not None:
+                hyperparameters.begin(self.folder, config.model_dump())
+                if not self.resumed:
+                    dashboard.describe(config, datamodule)
         try:
             trainer.fit(
                 classifier,
@@ -273,8 +275,8 @@ class _Run:
         if setbacks:
             begun["setbacks"] = setbacks
         self.manifest = begun
-        self.folder.write_config(written)
         self.folder.write_manifest(begun)
+        self.folder.write_config(written)  # from now on the run has begun, and can be gone on with
         self.folder.write_result(self.result)
         held_out = len(datamodule.val) if datamodule.val is not None else 0
         log.info(
@@ -385,6 +387,8 @@ class _Run:
             self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
             record.write(trainer, classifier, status=status, **more)
             self._close(trainer, "success" if status == "finished" else "failed")  # the words that services know
+            if self.config.logger.tensorboard and status != "interrupted":
+                hyperparameters.end(self.folder, well=status == "finished")
         except (RunError, OSError) as error:
             if status == "finished":
                 raise

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vgg_cifar
-from vgg_cifar.errors import RunError, UserError
+from vgg_cifar.errors import Interrupted, RunError, UserError
 from vgg_cifar.runs.folder import RunFolder, write
 
 HOLDER = """
@@ -217,6 +217,40 @@ def test_a_folder_without_a_run_is_refused_naming_the_option(folder: RunFolder) 
         RunFolder.existing(folder.path, "resume")
     folder.write_config({"seed": 1})
     assert RunFolder.existing(folder.path, "resume").path == folder.path
+
+
+def test_a_run_that_has_not_begun_leaves_nothing_of_its_own_and_everything_of_others(folder: RunFolder) -> None:
+    theirs = RunFolder(folder.path / "run")
+    theirs.path.mkdir()
+    theirs.manifest.write_text("{}")
+    for begins in (True, False):
+        ours = RunFolder(theirs.path)
+        ours.lock()
+        if begins:
+            ours.write_manifest({"seed": 1})
+            ours.write_config({"seed": 1})
+        ours.discard_unless_begun()
+        ours.unlock()
+        assert theirs.manifest.exists()
+        theirs.config.unlink(missing_ok=True)
+    ours = RunFolder(theirs.path)
+    ours.lock()
+    ours.write_manifest({"seed": 1})
+    ours.discard_unless_begun()
+    assert not theirs.path.exists()
+
+
+def test_what_ends_a_process_while_it_writes_leaves_no_half_of_a_file(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise Interrupted("SIGTERM")
+
+    before = list(folder.path.iterdir())
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(Interrupted):
+        folder.write_manifest({})
+    assert list(folder.path.iterdir()) == before
 
 
 def test_a_folders_path_is_absolute_whatever_was_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

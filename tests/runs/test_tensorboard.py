@@ -1,10 +1,9 @@
-"""TensorBoard: the same scalars as metrics.csv under the same names, loss curves together, hyperparameters, images."""
+"""TensorBoard: the same scalars as metrics.csv under the same names, loss curves together, images."""
 
 from collections.abc import Callable
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from vgg_cifar.runs.folder import RunFolder
 
@@ -34,19 +33,6 @@ def test_training_and_validation_loss_share_a_chart(train: Callable[..., RunFold
     layout = layout_pb2.Layout.FromString(written.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
     assert charts["loss"] == ["train/loss", "val/loss", "test/loss"]
-
-
-def test_hyperparameters_name_the_choices_and_the_final_metrics(train: Callable[..., RunFolder]) -> None:
-    written = events(train("logger=tensorboard", "optimizer=adam"))
-    content = {
-        tag: plugin_data_pb2.HParamsPluginData.FromString(data)
-        for tag, data in written.PluginTagToContent("hparams").items()
-    }
-    started = next(data.session_start_info for data in content.values() if data.HasField("session_start_info"))
-    experiment = next(data.experiment for data in content.values() if data.HasField("experiment"))
-    assert started.hparams["optimizer"].string_value == "adam"
-    assert started.hparams["epochs"].number_value == 2
-    assert {"val/top1", "test/top1", "test/loss"} == {info.name.tag for info in experiment.metric_infos}
 
 
 def test_augmented_images_are_shown(train: Callable[..., RunFolder]) -> None:

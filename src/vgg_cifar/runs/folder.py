@@ -38,10 +38,11 @@ class RunFolder:
         except RuntimeError as error:
             raise UserError(f"{path}: there is no such user") from error
         self._lock = Lock(self.path / ".lock")
+        self._wrote_manifest = False
 
     @property
     def config(self) -> Path:
-        """The resolved configuration."""
+        """The resolved configuration; a run has begun once it is there."""
         return self.path / "config.yaml"
 
     @property
@@ -151,11 +152,12 @@ class RunFolder:
         self._lock.release()
 
     def discard_unless_begun(self) -> None:
-        """Remove the folder if a mistake ended the run before it wrote its configuration."""
+        """Remove what this process made, and the folder, if the run ended before it wrote its configuration."""
         if self.config.exists():
             return
         self.unlock()
-        for leftover in (self._lock.path, *self.path.glob("*.log")):
+        manifest = [self.manifest] if self._wrote_manifest else []
+        for leftover in (self._lock.path, *self.path.glob("*.log"), *manifest):
             leftover.unlink(missing_ok=True)
         for folder in (self.path, self.path.parent):
             with suppress(OSError):  # somebody else's files are in it
@@ -171,6 +173,7 @@ class RunFolder:
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest."""
+        self._wrote_manifest = True
         write(self.manifest, json_text(manifest))
 
     def write_result(self, result: dict[str, Any]) -> None:
@@ -225,9 +228,10 @@ def write(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
+        raise RunError(f"{path} cannot be written: {why_not(error, path.parent)}") from error
+    finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {why_not(error, path.parent)}") from error
 
 
 def why_not(error: BaseException, folder: Path) -> str:

@@ -1,11 +1,10 @@
-"""TensorBoard's side of a run: the charts people look for, the hyperparameters, some augmented images."""
+"""TensorBoard's side of a run: the charts people look for, some augmented images."""
 
 from __future__ import annotations
 
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 from torchvision.utils import make_grid
 
 from vgg_cifar.config import Config
@@ -55,9 +54,6 @@ class Dashboard(TensorBoardLogger):
         """Write what does not change while the run goes on."""
         writer = self.experiment
         writer.add_custom_scalars(LAYOUT)
-        metrics = ["val/top1"] if datamodule.val is not None else []
-        for summary in hparams(_hyperparameters(config), dict.fromkeys([*metrics, "test/top1", "test/loss"], 0.0)):
-            writer.file_writer.add_summary(summary)
         if config.logger.images:
             indices = torch.arange(min(config.logger.images, len(datamodule.train)))
             images = datamodule.train.images[indices]
@@ -65,23 +61,3 @@ class Dashboard(TensorBoardLogger):
                 images = datamodule.augment(images, indices, 0)
             writer.add_image("augmented training images", make_grid(images, nrow=8, padding=1), 0)
         writer.flush()
-
-
-def _hyperparameters(config: Config) -> dict[str, str | float]:
-    """What a person would compare runs by: the choice of each group, and the numbers most often changed."""
-    chosen: dict[str, str | float] = {
-        group: getattr(config, group).name
-        for group in ("data", "model", "optimizer", "schedule", "augmentation", "dropout", "weight_decay", "averaging")
-    }
-    chosen |= {
-        "lr": config.optimizer.lr,
-        "batch size": config.data.batch_size,
-        "epochs": config.trainer.max_epochs,
-        "label smoothing": config.label_smoothing,
-        "seed": config.seed,
-        "tags": " ".join(config.tags),
-    }
-    for group, field in (("weight_decay", "value"), ("dropout", "p")):
-        if hasattr(getattr(config, group), field):
-            chosen[f"{group}.{field}"] = getattr(getattr(config, group), field)
-    return chosen
