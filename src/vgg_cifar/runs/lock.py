@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-PATIENCE = 10
-"""Tries before a lock is said to be held: somebody may only be looking whether it is."""
+SECONDS_BETWEEN_TRIES = 0.05
 
 
 class Lock:
@@ -22,21 +21,24 @@ class Lock:
         self.path = path
         self._file: IO[str] | None = None
 
-    def take(self) -> bool:
+    def take(self, patience: float = 0.5) -> bool:
         """Hold it from now on; False if another process, or another `Lock` of this one, does.
+
+        Args:
+            patience: seconds to try for; somebody may only be looking whether it is held.
 
         Raises:
             OSError: if the file cannot be opened.
         """
         file = self._open(os.O_RDWR | os.O_CREAT)
-        for attempt in range(PATIENCE):
-            if attempt:
-                time.sleep(0.05)
-            if _locked(file):
-                self._file = file
-                return True
-        file.close()
-        return False
+        until = time.monotonic() + patience
+        while not _locked(file):
+            if time.monotonic() > until:
+                file.close()
+                return False
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        self._file = file
+        return True
 
     def release(self) -> None:
         """Give it back, if it is held."""

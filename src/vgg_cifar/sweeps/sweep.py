@@ -19,6 +19,8 @@ from vgg_cifar.sweeps.job import Job, is_beside_the_point, key
 from vgg_cifar.sweeps.versions import differences
 
 LONGEST_NAME = 60
+PLANNING_SECONDS = 60.0
+"""How long another process may take to number its jobs before this one gives up."""
 
 
 class Wanted(NamedTuple):
@@ -104,7 +106,7 @@ class Sweep:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.path / ".lock")
-        if not lock.take():
+        if not lock.take(PLANNING_SECONDS):
             raise UserError(f"sweep: {self.path} is being planned by another process; try again")
         try:
             return self._planned(wanted, versions, command, subfolder)
