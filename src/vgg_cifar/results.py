@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.reporting import duration
+from vgg_cifar.reporting.terminal import duration
 from vgg_cifar.runs.folder import RunFolder
 
 OF_AN_EPOCH = ("train/loss", "train/top1", "val/loss", "val/top1", "test/loss", "test/top1", "images_per_second")

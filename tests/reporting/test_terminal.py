@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgg_cifar.reporting import closing, configuration, duration
+from vgg_cifar.reporting.terminal import closing, configuration, duration
 
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,4 +1,4 @@
-"""From numbers to what a person reads."""
+"""What a person reads in the terminal."""
 
 from __future__ import annotations
 
