@@ -128,11 +128,11 @@ class RunFolder:
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest, or an empty dict where there is none."""
-        return _read_json(self.manifest)
+        return read_json(self.manifest)
 
     def read_result(self) -> dict[str, Any]:
         """The result, or an empty dict where there is none; a dead run's "running" reads "interrupted"."""
-        result = _read_json(self.result)
+        result = read_json(self.result)
         if result.get("status") == "running" and not self.in_use():
             result["status"] = "interrupted"
         return result
@@ -282,7 +282,12 @@ def _text(path: Path) -> str:
         return file.read()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file of JSON holds; an empty dict where there is no file, or something else in it.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     try:
         content = json.loads(_text(path))
     except FileNotFoundError:
