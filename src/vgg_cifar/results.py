@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.reporting.terminal import duration
+from vgg_cifar.reporting.formatting import duration
 from vgg_cifar.runs.curves import by_epoch
 from vgg_cifar.runs.folder import RunFolder
 

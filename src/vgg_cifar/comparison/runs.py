@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vgg_cifar.composition import with_later_options
+from vgg_cifar.composition import groups, with_later_options
 from vgg_cifar.errors import UserError, first_line, redacted
 from vgg_cifar.options import flat, spelled
 from vgg_cifar.runs.folder import RunFolder, read_json
@@ -228,6 +228,8 @@ def _options(raw: dict[str, Any], shapes: dict[Any, dict[str, Any]]) -> dict[str
     What came later follows from the names of the options and of the choices, which most runs share.
     """
     options = flat(raw)
+    if "seed" not in options or not all(isinstance(raw.get(group, {}), dict) for group in groups()):
+        raise ValueError("it is no run's configuration")
     shape = (frozenset(options), tuple(str(options.get(f"{group}.name")) for group in raw))
     if shape not in shapes:
         shapes[shape] = {key: value for key, value in flat(with_later_options(raw)).items() if key not in options}
