@@ -20,12 +20,13 @@ SCORES = {
 """Test top-1 by choice, for seeds 0, 1, 2; val/top1 is taken to be the other way round."""
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("grid")
     for (optimizer, augmentation), scores in SCORES.items():
         for seed, value in enumerate(scores):
             make_run(
-                tmp_path / f"{optimizer} {augmentation} {seed}",
+                root / f"{optimizer} {augmentation} {seed}",
                 f"optimizer={optimizer}",
                 f"augmentation={augmentation}",
                 seed=seed,
@@ -33,7 +34,7 @@ def grid(tmp_path: Path) -> Path:
                 val_top1=1 - value,
                 train_seconds=10.0 * (seed + 1),
             )
-    return tmp_path
+    return root
 
 
 def labels(found: Comparison) -> dict[str, int]:

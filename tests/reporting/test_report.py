@@ -216,8 +216,7 @@ def colours(shot: Path) -> int:
     return len(Image.open(shot).convert("RGB").getcolors(1 << 24) or ())
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desktop, light", "phone, dark"])
 def test_a_browser_draws_the_page(page: Path, browser: Browser, tmp_path: Path, width: int, dark: bool) -> None:
     browser.open(page, width, dark=dark)
     assert browser.errors == []
@@ -258,8 +257,11 @@ def test_a_hostile_page_runs_nothing_in_a_browser(tmp_path: Path, browser: Brows
     name = "<img src=x onerror='window.bad=1'><a href='https://example.org'>x</a><script>bad=1</script>"
     for seed in range(2):
         folder = make_run(tmp_path / str(seed), seed=seed, test_top1=0.5 + seed / 10)
-        folder.write_config(configuration() | {"seed": seed, "label_smoothing": name * seed})
-    browser.open(report([tmp_path]), 1280)
+        folder.write_config(configuration() | {"seed": seed, "label_smoothing": name * seed + seed * 300 * "x"})
+    page = report([tmp_path])
+    browser.open(page, 390)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    browser.open(page, 1280)
     assert browser.evaluate("typeof window.bad") == "undefined"
     assert browser.evaluate("document.querySelectorAll('img, .chart a').length") == 0
     assert "<img src=x" in browser.evaluate("document.getElementById('results').textContent")

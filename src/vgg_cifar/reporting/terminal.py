@@ -164,7 +164,10 @@ def runs_compared(found: Comparison, page: Path) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("#", "group", "seeds", *found.metrics, "difference", "p", "trained"):
         table.add_column(
-            heading, justify="left" if heading == "group" else "right", no_wrap=heading != "group", overflow="fold"
+            Text(printable(heading)),
+            justify="left" if heading == "group" else "right",
+            no_wrap=heading != "group",
+            overflow="fold",
         )
     for group in found.groups[:MOST_ROWS]:
         scores = [
@@ -194,4 +197,4 @@ def runs_compared(found: Comparison, page: Path) -> None:
         console.print(Text(f"note: {printable(note)}"))
     for run in [run for run in found.unfinished if run.error][:MOST_ROWS]:
         console.print(Text(printable(short(f"run {run.number} {run.status}: {run.error}"))), soft_wrap=True)
-    console.print(Text(f"Report: {page}"), soft_wrap=True)
+    console.print(Text(printable(f"Report: {page}")), soft_wrap=True)
