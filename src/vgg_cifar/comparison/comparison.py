@@ -54,8 +54,8 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Those of the table: validation, test, and what was asked for."""
-        return list(dict.fromkeys([VALIDATION, TEST, self.metric]))
+        """Those of the table: what puts it in order, test, and what was asked for."""
+        return list(dict.fromkeys([self.order, TEST, self.metric]))
 
     @property
     def states(self) -> dict[str, int]:
@@ -142,7 +142,7 @@ def _notes(runs: Sequence[Run], groups: Sequence[Group], made: Sequence[Origin])
     left = Counter(run.status for run in runs if run.status != FINISHED)
     if left:
         told = ", ".join(f"{count} {status}" for status, count in left.items())
-        yield f"Of {len(runs)} runs {told}: they are in no mean."
+        yield f"Of {len(runs)} runs, {told}: no mean holds what is not finished."
     if left[DAMAGED]:
         yield "A damaged folder is read as far as it goes, and counts nowhere."
 
