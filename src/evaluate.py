@@ -16,7 +16,7 @@ def main() -> int:
     quiet()
     register_resolvers()
     from vgg_cifar.evaluation import evaluate
-    from vgg_cifar.reporting import comparison
+    from vgg_cifar.reporting.terminal import comparison
     from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(given["run"], "run")

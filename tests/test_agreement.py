@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 
 from vgg_cifar.agreement import Agreement, compare
@@ -85,7 +86,7 @@ def test_a_difference_is_noise_up_to_what_so_many_images_explain(stored: Callabl
 
 def test_four_other_seeds_are_a_yardstick_that_the_run_itself_cannot_widen(stored: Callable[..., RunFolder]) -> None:
     seeds = [stored(f"seed{accuracy}", test_top1=accuracy) for accuracy in (0.50, 0.52, 0.54, 0.56)]
-    limit = 5.84 * (2 * (0.03**2 + 0.01**2 + 0.01**2 + 0.03**2) / 3) ** 0.5
+    limit = scipy.stats.t.ppf(0.995, 3) * (2 * (0.03**2 + 0.01**2 + 0.01**2 + 0.03**2) / 3) ** 0.5
     then = stored("then", test_top1=0.1)
     for number, (share, verdict) in enumerate(((0.99, "within seed noise"), (1.01, "off"))):
         found = of(then, stored(f"now{number}", 1.25, test_top1=0.1 + share * limit), *seeds)

@@ -23,8 +23,6 @@ TIMES = {"images_per_second"}
 SHARE = 0.99
 """Of the differences that the yardstick explains, how many lie within a limit."""
 FEWEST_SEEDS = 4
-STUDENT = (5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
-"""Student's t for this share, both tails, for the fewest seeds, one more, ...; the last for all above."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +163,12 @@ def _limit_by_images(then: float | None, now: float | None, images: int | None) 
 
 def _limit_by_seeds(values: list[float | None]) -> float | None:
     """How far two runs lie apart by chance, from some that are neither: an outlier would widen its own limit."""
+    from scipy.special import stdtrit
+
     known = [value for value in values if value is not None]
     if len(known) < FEWEST_SEEDS:
         return None
-    student = STUDENT[min(len(known) - FEWEST_SEEDS, len(STUDENT) - 1)]
-    return student * math.sqrt(2) * stdev(known)
+    return float(stdtrit(len(known) - 1, 0.5 + SHARE / 2)) * math.sqrt(2) * stdev(known)
 
 
 def _curves(then: RunFolder, now: RunFolder) -> Same:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from vgg_cifar.data.loader import Batch
-from vgg_cifar.reporting import duration
+from vgg_cifar.reporting.formatting import duration
 
 log = logging.getLogger(__name__)
 REFRESH_SECONDS = 0.5

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vgg_cifar import reporting, standalone
+from vgg_cifar import standalone
 from vgg_cifar.agreement import OFF, compare
 from vgg_cifar.command_line import with_typed
 from vgg_cifar.composition import (
@@ -26,6 +26,7 @@ from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
 from vgg_cifar.options import flat, quoted, spelled
+from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest
@@ -104,7 +105,7 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
     images = _evaluated(composed.config, datamodule, now.last.hardware.get("ranks"))
     del datamodule
     title = f"Comparing {folder.path} with {again.path}" if finished else f"Training {folder.path} again"
-    reporting.circumstances(title, found, notes)
+    terminal.circumstances(title, found, notes)
     if not finished:
         code = _train(again, overrides, typed)
         if code != DONE:
@@ -112,7 +113,7 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
             print(f"The reproduction ended with exit code {code}; {after}")
             return code
     agreement = compare(folder, again, images, _other_seeds(folder, composed))
-    reporting.agreement(agreement)
+    terminal.agreement(agreement)
     record = {"run": str(folder.path), **agreement.record(), "differences": [each._asdict() for each in found]}
     again.write_reproduction(record | {"notes": notes})
     print(f"Written down: {again.reproduction}")

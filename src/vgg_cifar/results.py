@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.reporting import duration
+from vgg_cifar.reporting.formatting import duration
+from vgg_cifar.runs.curves import by_epoch
 from vgg_cifar.runs.folder import RunFolder
-
-OF_AN_EPOCH = ("train/loss", "train/top1", "val/loss", "val/top1", "test/loss", "test/top1", "images_per_second")
 
 
 def record(folder: RunFolder, note: str = "") -> dict[str, Any]:
@@ -41,18 +40,8 @@ def record(folder: RunFolder, note: str = "") -> dict[str, Any]:
         "resumed": len(processes) - 1,
         "note": note,
         "result": result,
-        "epochs": _epochs(folder),
+        "epochs": by_epoch(folder),
     }
-
-
-def _epochs(folder: RunFolder) -> list[dict[str, float]]:
-    """A row per epoch: its number from 1 and its metrics."""
-    rows: dict[int, dict[str, float]] = {}
-    for row in folder.read_metrics():
-        if row["step"] and "train/loss" in row:
-            epoch = int(row["epoch"]) + 1
-            rows[epoch] = {"epoch": epoch} | {name: row[name] for name in OF_AN_EPOCH if name in row}
-    return [rows[epoch] for epoch in sorted(rows)]
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from rich.console import Console
 
-from vgg_cifar import draws, failure, hardware, layer_table, reporting, saving
+from vgg_cifar import draws, failure, hardware, layer_table, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
@@ -34,6 +34,7 @@ from vgg_cifar.errors import (
 )
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
+from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import checkpoints, hyperparameters
 from vgg_cifar.runs.folder import RunFolder, why_not
 from vgg_cifar.runs.manifest import manifest, now
@@ -228,7 +229,7 @@ class _Run:
         """The configuration and the layers, unless they were shown when the run began."""
         if self.resumed:
             return
-        reporting.configuration(self.config.model_dump(), self.changed)
+        terminal.configuration(self.config.model_dump(), self.changed)
         if self.config.model.name != "custom":  # which may not be traceable
             title = f"{self.config.model.name} on {self.config.data.name}"
             self.console.print(layer_table.table(classifier.network, title))
@@ -407,7 +408,7 @@ class _Run:
         self.config.logger.finish()
 
     def _say_what_came_out(self, classes: int) -> None:
-        reporting.closing(self.result, classes)
+        terminal.closing(self.result, classes)
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
             log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.reporting import duration
+from vgg_cifar.reporting.formatting import duration
 from vgg_cifar.sweeps.job import Job, labels
 from vgg_cifar.sweeps.process import Ended, Process
 

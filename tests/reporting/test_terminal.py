@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgg_cifar.reporting import closing, configuration, duration
+from vgg_cifar.reporting.terminal import closing, configuration
 
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:
@@ -53,10 +53,3 @@ def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.Captu
 def test_more_than_one_reading_of_the_test_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     closing(RESULT | {"test_reads": 13}, classes=100)
     assert "test set read 13 x each end of the run, and each look while it trained" in shown(capsys)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(45.2, "45 s"), (99.4, "99 s"), (720, "12 min"), (5940, "99 min"), (12_000, "3 h 20 min")]
-)
-def test_a_duration_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -1,8 +1,9 @@
-"""From numbers to what a person reads."""
+"""What a person reads in the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,11 +12,15 @@ from rich.text import Text
 from rich.tree import Tree
 
 from vgg_cifar.options import flat, spelled
+from vgg_cifar.reporting.formatting import change, duration, margin, p_value, printable, score, short
 
 if TYPE_CHECKING:
     from vgg_cifar.agreement import Agreement, Metric
+    from vgg_cifar.comparison import Comparison
 
 MARK = "bold yellow"
+MOST_ROWS = 20
+"""Groups, or failures, of a comparison; the page has them all."""
 
 
 def configuration(raw: dict[str, Any], changed: dict[str, Any]) -> None:
@@ -153,9 +158,43 @@ def _agreement_of(metric: Metric, is_share: bool) -> list[str]:
     return [said(metric.then), said(metric.now), difference, limit]
 
 
-def duration(seconds: float) -> str:
-    """A time as a person says it: 45 s, 12 min, 3 h 20 min."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+def runs_compared(found: Comparison, page: Path) -> None:
+    """Print a line per group of runs, what to be warned of, and where the page lies."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("#", "group", "seeds", *found.metrics, "difference", "p", "trained"):
+        table.add_column(
+            Text(printable(heading)),
+            justify="left" if heading == "group" else "right",
+            no_wrap=heading != "group",
+            overflow="fold",
+        )
+    for group in found.groups[:MOST_ROWS]:
+        scores = [
+            f"{score(each.mean if each else None, name)} {margin(each, name) if name == found.metric else ''}".strip()
+            for name, each in ((name, group.scores.get(name)) for name in found.metrics)
+        ]
+        difference, cost = group.difference, group.costs.get("train_seconds")
+        table.add_row(
+            str(group.number),
+            Text(printable(short(group.label or "all runs"))),
+            str(len(group.counted)),
+            *scores,
+            "baseline" if group is found.base else change(difference.mean if difference else None, found.metric),
+            p_value(group.p),
+            duration(cost.mean if cost else None),
+        )
+    if found.groups:
+        console.print(table)
+    if len(found.groups) > MOST_ROWS:
+        console.print(f"and {len(found.groups) - MOST_ROWS} more groups, on the page")
+    if any(group.counted for group in found.groups):
+        legend = (
+            f"By {found.order}. ±: 95% interval over seeds. Difference of {found.metric}, p by paired t-test and Holm."
+        )
+        console.print(Text(legend, "dim"))
+    for note in found.notes:
+        console.print(Text(f"note: {printable(note)}"))
+    for run in [run for run in found.unfinished if run.error][:MOST_ROWS]:
+        console.print(Text(printable(short(f"run {run.number} {run.status}: {run.error}"))), soft_wrap=True)
+    console.print(Text(printable(f"Report: {page}")), soft_wrap=True)

@@ -1,0 +1,28 @@
+"""Compare runs: python src/report.py runs=FOLDER[,FOLDER...] [baseline=...] [metric=test/top1] [to=FOLDER].
+
+Writes report.html and report.csv into `to`, by default the one folder given. `runs` are folders that hold runs at any
+depth, or runs. `baseline` is a group's number, or overrides that fit one group: baseline=optimizer=sgd,dropout=none.
+"""
+
+import sys
+
+from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
+from vgg_cifar.errors import UserError
+
+
+def main() -> int:
+    """Compare, print, write."""
+    given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": "test/top1", "to": None})
+    sources = [each.strip() for each in (given["runs"] or "").split(",") if each.strip()]
+    if not sources:
+        raise UserError("runs: which ones? runs=outputs/sweeps/...")
+    quiet()
+    register_resolvers()
+    from vgg_cifar.reporting.report import report
+
+    report(sources, given["baseline"], given["metric"] or "test/top1", given["to"])
+    return 0
+
+
+if __name__ == "__main__":
+    guard(main, __doc__)

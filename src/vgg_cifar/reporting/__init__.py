@@ -1,0 +1,1 @@
+"""From numbers to what a person reads: in the terminal, and as pages."""
