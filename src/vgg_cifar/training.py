@@ -36,7 +36,7 @@ from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.runs import checkpoints, hyperparameters
 from vgg_cifar.runs.folder import RunFolder, why_not
-from vgg_cifar.runs.manifest import manifest, now
+from vgg_cifar.runs.manifest import ended, gone_on_with, manifest
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
@@ -270,8 +270,7 @@ class _Run:
         if self.attempts > 1:
             begun = self.manifest
         elif self.manifest:
-            keep = {key: begun[key] for key in ("command", "git", "packages", "hardware", "start")}
-            begun = {**self.manifest, "resumed": [*self.manifest.get("resumed", []), keep], "end": None}
+            begun = gone_on_with(self.manifest, begun)
         if setbacks:
             begun["setbacks"] = setbacks
         self.manifest = begun
@@ -368,7 +367,7 @@ class _Run:
         with suppress(RunError, UserError):
             if self.first or self.folder.read_result().get("status") in ("running", "interrupted"):
                 status = {"status": "interrupted"} if loss.code == INTERRUPTED else {"status": "failed", "error": line}
-                self.folder.write_manifest(self.folder.read_manifest() | {"end": now(), "exit_status": loss.code})
+                self.folder.write_manifest(ended(self.folder.read_manifest(), loss.code))
                 self.folder.write_result(self.folder.read_result() | status)
 
     def _end(
@@ -384,7 +383,7 @@ class _Run:
             if status != "finished":
                 trainer.strategy.launcher.kill(signal.SIGKILL)
         try:
-            self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
+            self.folder.write_manifest(ended(self.manifest, code))
             record.write(trainer, classifier, status=status, **more)
             self._close(trainer, "success" if status == "finished" else "failed")  # the words that services know
             if self.config.logger.tensorboard and status != "interrupted":
