@@ -40,7 +40,7 @@ from vgg_cifar.runs.manifest import ended, gone_on_with, manifest
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
-from vgg_cifar.runs.tensorboard import Dashboard
+from vgg_cifar.runs.tensorboard import Dashboard, writing_threads_are_quiet
 from vgg_cifar.saving import EarlyStopping, Saving
 from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
@@ -72,7 +72,7 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         logging.getLogger().setLevel(logging.WARNING)
     signals = Signals()
     try:
-        with signals.taken():
+        with signals.taken(), writing_threads_are_quiet():
             return _Run(config, folder, overrides, changed or {}, signals).execute()
     except RunError as error:
         log.error("The run failed: %s", error)
