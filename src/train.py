@@ -1,5 +1,8 @@
 """Train a VGG: python src/train.py [group=choice ...] [key=value ...]. `--help` says what there is to choose."""
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 
 import hydra

@@ -6,6 +6,7 @@ DONE = 0
 FAILED = 1
 USER_MISTAKE = 2
 INTERRUPTED = 75  # EX_TEMPFAIL: the same command with `resume=` goes on
+NOTHING_BEGUN = "interrupted before anything was begun"
 
 
 class UserError(Exception):
