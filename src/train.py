@@ -23,7 +23,6 @@ def train(composed: DictConfig) -> None:
 
     from vgg_cifar.runs.folder import RunFolder
     from vgg_cifar.runs.placement import rank
-    from vgg_cifar.training import run
 
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
@@ -31,10 +30,12 @@ def train(composed: DictConfig) -> None:
     changed = differences_from_defaults(raw) if rank() == 0 else {}
     folder = RunFolder(settings.runtime.output_dir)
     try:
+        from vgg_cifar.training import run  # torch, Lightning: some seconds in which Ctrl-C may come
+
         code = run(config, folder, overrides, changed)
-    except (UserError, Interrupted) as error:
+    except (UserError, Interrupted, KeyboardInterrupt) as error:
         folder.discard_unless_begun()
-        if isinstance(error, Interrupted):
+        if not isinstance(error, UserError):
             raise
         code = complain(error)
     if code == INTERRUPTED:
