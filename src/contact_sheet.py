@@ -5,6 +5,9 @@ A row is a training image: as it is, then as epoch 0, 1, 2, ... sees it; images 
 with the one above, the first with the last. Resizing is not shown.
 """
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 from pathlib import Path
 

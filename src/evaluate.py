@@ -1,5 +1,8 @@
 """Test a run again: python src/evaluate.py run=FOLDER [checkpoint=best|last] [data.root=FOLDER] [allow=PACKAGE,...]."""
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers

@@ -6,6 +6,9 @@ Without `to` the new run lies in `outputs/reproductions/`. In a `to` that holds 
 finished one is only compared. Exit code 0: identical or within seed noise; 1: off, or the new run failed.
 """
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers

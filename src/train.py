@@ -1,5 +1,8 @@
 """Train a VGG: python src/train.py [group=choice ...] [key=value ...]. `--help` says what there is to choose."""
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 
 import hydra
@@ -19,7 +22,6 @@ def train(composed: DictConfig) -> None:
 
     from vgg_cifar.runs.folder import RunFolder
     from vgg_cifar.runs.placement import rank
-    from vgg_cifar.training import run
 
     settings = HydraConfig.get()
     overrides = list(settings.overrides.task)
@@ -27,10 +29,12 @@ def train(composed: DictConfig) -> None:
     changed = differences_from_defaults(raw) if rank() == 0 else {}
     folder = RunFolder(settings.runtime.output_dir)
     try:
+        from vgg_cifar.training import run  # torch, Lightning: some seconds in which Ctrl-C may come
+
         code = run(config, folder, overrides, changed)
-    except (UserError, Interrupted) as error:
+    except (UserError, Interrupted, KeyboardInterrupt) as error:
         folder.discard_unless_begun()
-        if isinstance(error, Interrupted):
+        if not isinstance(error, UserError):
             raise
         code = complain(error)
     if code:

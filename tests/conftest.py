@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vgg_cifar import hardware
+from vgg_cifar import hardware, interruptible
 from vgg_cifar.command_line import quiet, register_resolvers
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
@@ -34,6 +35,8 @@ TINY = [
 
 quiet()
 register_resolvers()
+if signal.getsignal(signal.SIGINT) is interruptible.leave:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the tests as it always does
 # Small tensors lose more time to the threads' waiting for each other than they gain.
 torch.set_num_threads(1)
 

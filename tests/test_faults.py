@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,12 @@ def test_a_run_whose_folder_is_deleted_says_so(
                 shutil.rmtree(next(each.folder for each in trainer.callbacks if hasattr(each, "folder")).path)
 
     with_callback(monkeypatch, Deleter())
-    folder = train(code=1)
+    threads: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", threads.append)  # what would print a traceback of theirs
+    folder = train("logger=tensorboard", "trainer.log_every_n_steps=1", code=1)
     assert "its folder is gone" in caplog.text
     assert "Traceback" not in caplog.text + capsys.readouterr().err
+    assert threads == []
     assert not folder.path.exists()
 
 

@@ -152,6 +152,10 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(
     assert folder.read_result()["epochs"] == 1
     monkeypatch.undo()
     train(f"resume={folder.path}")
+    manifest = folder.read_manifest()
+    (resumed,) = manifest["resumed"]
+    assert (manifest["first"]["exit_status"], resumed["exit_status"], manifest["exit_status"]) == (75, 0, 0)
+    assert manifest["first"]["end"] <= resumed["start"] <= resumed["end"] == manifest["end"]
     whole = train(to="whole").read_result()
     assert folder.read_result()["status"] == "finished"
     assert folder.read_result()["test/loss"] == whole["test/loss"]

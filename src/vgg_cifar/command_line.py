@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -16,7 +17,17 @@ from typing import Any, NoReturn
 
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND
-from vgg_cifar.errors import FAILED, INTERRUPTED, USER_MISTAKE, Interrupted, RunError, UserError, first_line, redacted
+from vgg_cifar.errors import (
+    FAILED,
+    INTERRUPTED,
+    NOTHING_BEGUN,
+    USER_MISTAKE,
+    Interrupted,
+    RunError,
+    UserError,
+    first_line,
+    redacted,
+)
 from vgg_cifar.options import did_you_mean, quoted
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
@@ -34,6 +45,8 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
         command: returns the exit code, or None for 0.
         usage: what `--help` prints, for a command that does not do so itself.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # everything is imported: see `interruptible`
     if usage is not None and {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.strip())
         sys.exit(0)
@@ -48,7 +61,7 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
     except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
         code = complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
     except (Interrupted, KeyboardInterrupt):
-        print("interrupted before anything was begun", file=sys.stderr)
+        print(NOTHING_BEGUN, file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(code)
 

@@ -9,6 +9,7 @@ USER_MISTAKE = 2
 INTERRUPTED = 75  # EX_TEMPFAIL: the same command with `resume=` goes on
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 """Signals that ask a command to stop where it can go on later."""
+NOTHING_BEGUN = "interrupted before anything was begun"
 
 
 class UserError(Exception):

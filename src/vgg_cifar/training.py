@@ -37,11 +37,11 @@ from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import checkpoints, hyperparameters
 from vgg_cifar.runs.folder import RunFolder, why_not
-from vgg_cifar.runs.manifest import manifest, now
+from vgg_cifar.runs.manifest import ended, gone_on_with, manifest
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
 from vgg_cifar.runs.record import Record, Stopwatch
-from vgg_cifar.runs.tensorboard import Dashboard
+from vgg_cifar.runs.tensorboard import Dashboard, writing_threads_are_quiet
 from vgg_cifar.saving import EarlyStopping, Saving
 from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
@@ -73,7 +73,7 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         logging.getLogger().setLevel(logging.WARNING)
     signals = Signals()
     try:
-        with signals.taken():
+        with signals.taken(), writing_threads_are_quiet():
             return _Run(config, folder, overrides, changed or {}, signals).execute()
     except RunError as error:
         log.error("The run failed: %s", error)
@@ -271,8 +271,7 @@ class _Run:
         if self.attempts > 1:
             begun = self.manifest
         elif self.manifest:
-            keep = {key: begun[key] for key in ("command", "git", "packages", "hardware", "start")}
-            begun = {**self.manifest, "resumed": [*self.manifest.get("resumed", []), keep], "end": None}
+            begun = gone_on_with(self.manifest, begun)
         if setbacks:
             begun["setbacks"] = setbacks
         self.manifest = begun
@@ -369,7 +368,7 @@ class _Run:
         with suppress(RunError, UserError):
             if self.first or self.folder.read_result().get("status") in ("running", "interrupted"):
                 status = {"status": "interrupted"} if loss.code == INTERRUPTED else {"status": "failed", "error": line}
-                self.folder.write_manifest(self.folder.read_manifest() | {"end": now(), "exit_status": loss.code})
+                self.folder.write_manifest(ended(self.folder.read_manifest(), loss.code))
                 self.folder.write_result(self.folder.read_result() | status)
 
     def _end(
@@ -385,7 +384,7 @@ class _Run:
             if status != "finished":
                 trainer.strategy.launcher.kill(signal.SIGKILL)
         try:
-            self.folder.write_manifest({**self.manifest, "end": now(), "exit_status": code})
+            self.folder.write_manifest(ended(self.manifest, code))
             record.write(trainer, classifier, status=status, **more)
             self._close(trainer, "success" if status == "finished" else "failed")  # the words that services know
             if self.config.logger.tensorboard and status != "interrupted":

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,3 +34,18 @@ def test_the_commit_is_that_of_the_project_not_of_the_current_folder(
 def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert manifest.git_state() == {"commit": None, "dirty": None}
+
+
+def test_every_process_of_a_run_has_its_own_end() -> None:
+    def process(word: str) -> dict[str, Any]:
+        return manifest.manifest([word], 0, {}, {})
+
+    run = manifest.ended(process("first"), 75)
+    run = manifest.gone_on_with(run, process("killed"))
+    assert (run["end"], run["exit_status"]) == (None, None)
+    run = manifest.ended(manifest.gone_on_with(run, process("last")), 0)
+    processes = [run["first"], *run["resumed"]]
+    assert [each["exit_status"] for each in processes] == [75, None, 0]
+    assert [each["end"] is None for each in processes] == [False, True, False]
+    assert [each["command"][-1] for each in run["resumed"]] == ["killed", "last"]
+    assert (run["command"][-1], run["exit_status"], run["end"]) == ("first", 0, processes[-1]["end"])

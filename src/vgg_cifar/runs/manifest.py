@@ -21,6 +21,8 @@ PACKAGES = (
     "tensorboard",
     "numpy",
 )
+ENDING = ("end", "exit_status")
+"""How a process ended: a time and an exit code, or nulls where it runs or was killed."""
 
 
 def manifest(overrides: list[str], seed: int, data: dict[str, str], chosen: dict[str, Any]) -> dict[str, Any]:
@@ -41,14 +43,34 @@ def manifest(overrides: list[str], seed: int, data: dict[str, str], chosen: dict
         "hardware": hardware.description() | chosen,
         "data": data,
         "start": now(),
-        "end": None,
-        "exit_status": None,
+        **dict.fromkeys(ENDING),
     }
 
 
 def packages() -> dict[str, str]:
     """The versions of Python and of the packages that make the numbers."""
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def gone_on_with(begun: dict[str, Any], process: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that goes on in another process, which has its own account under `resumed`.
+
+    Args:
+        begun: the run's.
+        process: what `manifest` says of the new one.
+    """
+    own = ("command", "git", "packages", "hardware", "start", *ENDING)
+    resumed = begun.get("resumed", [])
+    first = {} if resumed else {"first": {key: begun.get(key) for key in ENDING}}
+    return begun | first | {"resumed": [*resumed, {key: process[key] for key in own}]} | dict.fromkeys(ENDING)
+
+
+def ended(begun: dict[str, Any], code: int) -> dict[str, Any]:
+    """The manifest of a run whose last process ends now, and the run with it."""
+    ending = {"end": now(), "exit_status": code}
+    if resumed := begun.get("resumed"):
+        begun = begun | {"resumed": [*resumed[:-1], resumed[-1] | ending]}
+    return begun | ending
 
 
 def now() -> str:

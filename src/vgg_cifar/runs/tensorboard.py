@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,6 +24,26 @@ LAYOUT = {
     }
 }
 """Charts of the Custom Scalars page: curves that belong together, in one picture."""
+WRITER = "tensorboard.summary.writer.event_file_writer"
+
+
+@contextmanager
+def writing_threads_are_quiet() -> Iterator[None]:
+    """Within this block, keep the tracebacks of TensorBoard's writing threads from the screen.
+
+    What ended one is raised where the next event is written, and answered there.
+    """
+    before = threading.excepthook
+
+    def tell(ended: threading.ExceptHookArgs) -> None:
+        if type(ended.thread).__module__ != WRITER:
+            before(ended)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class Dashboard(TensorBoardLogger):
