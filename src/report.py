@@ -4,6 +4,9 @@ Writes report.html and report.csv into `to`, by default the one folder given. `r
 depth, or runs. `baseline` is a group's number, or overrides that fit one group: baseline=optimizer=sgd,dropout=none.
 """
 
+import vgg_cifar.interruptible  # noqa: F401
+
+# isort: split
 import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from vgg_cifar.composition import checked, parse
 from vgg_cifar.config import Config
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import INTERRUPTED, RunError, UserError
 from vgg_cifar.runs import placement
 from vgg_cifar.sweeps.options import LauncherOptions
 from vgg_cifar.sweeps.pool import Pool
@@ -85,4 +85,17 @@ def launch(job_overrides: list[list[str]], options: LauncherOptions, master: Dic
         wanted, made_of, command, lambda number, overrides: str(compose(overrides, number).hydra.sweep.subdir)
     )
     pool = Pool(Slots.of_this_machine(options.jobs))
-    return run_jobs(f"sweep {sweep.path.name}", jobs, pool, Console(), stop_at_failure=options.stop_at_failure)
+    code = run_jobs(f"sweep {sweep.path.name}", jobs, pool, Console(), stop_at_failure=options.stop_at_failure)
+    if code != INTERRUPTED:
+        _compare(sweep)
+    return code
+
+
+def _compare(sweep: Sweep) -> None:
+    """Leave the page that compares the runs; where it cannot be made, they are none the worse."""
+    from vgg_cifar.reporting.report import report
+
+    try:
+        report([sweep.path])
+    except (UserError, RunError) as error:
+        print(f"no report: {error}")
