@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vgg_cifar import reproduction
+from vgg_cifar import reproduction, standalone
 from vgg_cifar.command_line import complain
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
@@ -35,12 +35,12 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     script = tmp_path / "project" / "src" / "train.py"
     script.parent.mkdir(parents=True)
     script.write_text("import os, sys\nprint(sys.argv[1:])\nsys.exit(int(os.environ.get('EXIT', 75)))\n")
-    monkeypatch.setattr(reproduction, "PROJECT", tmp_path / "project")
+    monkeypatch.setattr(standalone, "PROJECT", tmp_path / "project")
     calls: list[list[str]] = []
     popen = subprocess.Popen
 
     def note(words: list[Any], **options: Any) -> Any:
-        if script in words:
+        if str(script) in words:
             calls.append([str(word) for word in words[2:]])
         return popen(words, **options)
 
@@ -290,7 +290,7 @@ def test_a_launchers_variables_stay_outside(
 ) -> None:  # fmt: skip
     folder = train("trainer.max_epochs=1")
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
-    script = reproduction.PROJECT / "src" / "train.py"
+    script = standalone.PROJECT / "src" / "train.py"
     script.write_text(f"import os\nprint('left:', sorted({set(names)} & set(os.environ)))\nraise SystemExit(75)\n")
     for name in names:
         monkeypatch.setenv(name, "0")
