@@ -33,15 +33,12 @@ class IsolatedLauncher(Launcher):
         Raises:
             SystemExit: with the sweep's exit code, unless every job is finished: Hydra passes on no other.
         """
-        from vgg_cifar.command_line import complain
-        from vgg_cifar.errors import UserError
+        from vgg_cifar.command_line import exit_code
         from vgg_cifar.sweeps.launching import launch
         from vgg_cifar.sweeps.options import LauncherOptions
 
-        try:
-            code = launch([*map(list, job_overrides)], LauncherOptions(**self.options), self.config, self._composed)
-        except UserError as error:
-            code = complain(error)
+        jobs, options = [*map(list, job_overrides)], LauncherOptions(**self.options)
+        code = exit_code(lambda: launch(jobs, options, self.config, self._composed))
         if code:
             sys.exit(code)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=code) for job in job_overrides]

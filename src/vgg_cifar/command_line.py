@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND
 from vgg_cifar.errors import (
+    DONE,
     FAILED,
     INTERRUPTED,
     NOTHING_BEGUN,
@@ -26,6 +27,7 @@ from vgg_cifar.errors import (
     RunError,
     UserError,
     first_line,
+    printable,
     redacted,
 )
 from vgg_cifar.options import did_you_mean, quoted
@@ -38,11 +40,11 @@ MOST_JOBS = 10_000
 LONGEST_LINE = 1000
 
 
-def guard(command: Callable[[], Any], usage: str | None = None) -> None:
-    """Run a command and exit: a user's mistake is one line and exit code 2, an interruption is 75.
+def guard(command: Callable[[], int | None], usage: str | None = None) -> None:
+    """Run a command and exit.
 
     Args:
-        command: returns the exit code, or None for 0.
+        command: see `exit_code`.
         usage: what `--help` prints, for a command that does not do so itself.
     """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -50,27 +52,35 @@ def guard(command: Callable[[], Any], usage: str | None = None) -> None:
     if usage is not None and {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.strip())
         sys.exit(0)
+    sys.exit(exit_code(command))
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run a command: a user's mistake is one line and exit code 2, an interruption is 75.
+
+    Args:
+        command: returns the exit code, or None for 0.
+    """
     try:
-        code = command()
+        return command() or DONE
     except UserError as error:
-        code = complain(error)
+        return complain(error)
     except RunError as error:
-        code = complain(error, FAILED)
+        return complain(error, FAILED)
     except RecursionError:
-        code = complain(UserError("an option or a file is nested too deeply, or holds itself"))
+        return complain(UserError("an option or a file is nested too deeply, or holds itself"))
     except OSError as error:  # a name that is too long, a folder that may not be read or written, a full disk
-        code = complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
+        return complain(UserError(f"{error.filename}: {error.strerror}" if error.filename else first_line(error)))
     except (Interrupted, KeyboardInterrupt):
         print(NOTHING_BEGUN, file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    sys.exit(code)
+        return INTERRUPTED
 
 
 def complain(error: UserError | RunError, code: int = USER_MISTAKE) -> int:
     """Tell what is wrong in one line, after the traceback if HYDRA_FULL_ERROR=1 asks for it; the exit code given."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in redacted(str(error)))
+    line = printable(redacted(str(error)))
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     print(f"error: {line}", file=sys.stderr)
@@ -210,7 +220,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     if not any(each.key_or_group == "sweep" for each in parsed):
         swept = [each.key_or_group for each in parsed if each.is_sweep_override()]
         fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
-        own = [each for each in fixed if not each.startswith("hydra.")]
+        own = [each for each in fixed if not re.match(r"hydra\b", each)]
         overrides = [*overrides, f"sweep={default_name('sweep', swept, own)}"]
     jobs = []
     for job in _jobs(overrides):

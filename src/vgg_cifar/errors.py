@@ -47,6 +47,11 @@ def redacted(text: str) -> str:
     return NAME_IN_ADDRESS.sub("//***@", text)
 
 
+def printable(text: str) -> str:
+    """The text with every sign that a terminal would obey, or not show, spelled out."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def first_line(error: BaseException) -> str:
     """What went wrong, in a line; the error's class where it says nothing."""
     return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -24,7 +24,7 @@ from vgg_cifar.composition import (
 )
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
+from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError, printable
 from vgg_cifar.options import flat, quoted, spelled
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
@@ -220,7 +220,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(map(str, value)) or "none"
     text = re.sub(r"^([0-9a-f]{10})[0-9a-f]{30}$", r"\1", str(value))
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:80])
+    return printable(text[:80])
 
 
 def _notes(stored: _Manifest, now: _Manifest, config: Config) -> Iterator[str]:

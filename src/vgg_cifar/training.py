@@ -278,6 +278,7 @@ class _Run:
         self.folder.write_manifest(begun)
         self.folder.write_config(written)  # from now on the run has begun, and can be gone on with
         self.folder.write_result(self.result)
+        self.folder.write_config(written)  # the last: where it is there is a run, which says all that it should
         held_out = len(datamodule.val) if datamodule.val is not None else 0
         log.info(
             "%s training, %s validation and %s test images; %s on %s %s (%s)",

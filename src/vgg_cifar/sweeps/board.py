@@ -7,13 +7,14 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, printable
 from vgg_cifar.reporting.formatting import duration
 from vgg_cifar.sweeps.job import Job, labels
 from vgg_cifar.sweeps.process import Ended, Process
@@ -22,6 +23,8 @@ REFRESH_SECONDS = 1.0
 STATES = ("finished", "running", "elsewhere", "failed", "interrupted", "queued")
 COLOURS = {"finished": "green", "running": "bold", "failed": "bold red", "interrupted": "yellow"}
 FEWEST_ROWS = 5
+LARGEST = 1e9
+T = TypeVar("T")
 
 
 @dataclass
@@ -29,7 +32,7 @@ class _Row:
     label: str
     state: str = "queued"
     begun: bool = False
-    epochs: int = 0
+    epochs: float = 0
     of: int = 0
     top1: float | None = None
     seconds: float = 0.0
@@ -67,7 +70,7 @@ class Board:
             self._live.stop()
         unfinished = any(row.state != "finished" for row in self.rows.values())
         how = "; the same command goes on" if unfinished else ""
-        self._say(Text.assemble((self.title, "bold"), f": {self._counts()}{how}"))
+        self._say((self.title, "bold"), f": {self._counts()}{how}")
 
     def begin(self) -> None:
         """Say what there is to do."""
@@ -75,7 +78,7 @@ class Board:
         begun = sum(row.begun for row in self.rows.values())
         parts = [f"{before} finished before" if before else "", f"{begun} to go on with" if begun else ""]
         said = "; ".join(part for part in parts if part)
-        self._say(Text.assemble((self.title, "bold"), f": {len(self.rows)} jobs" + (f" ({said})" if said else "")))
+        self._say((self.title, "bold"), f": {len(self.rows)} jobs" + (f" ({said})" if said else ""))
 
     def waits(self, job: Job, *, begun: bool) -> None:
         """The job is in the queue, and was begun before or not."""
@@ -86,22 +89,21 @@ class Board:
         row = self.rows[job.number]
         row.state = "finished"
         with suppress(UserError):
-            result = job.folder.read_result()
-            row.epochs, row.seconds = result.get("epochs", 0), result.get("total_seconds", 0.0)
-            row.top1 = result.get("val/top1")
+            row.seconds = _number(job.folder.read_result().get("total_seconds"), 0.0)
             self._took.append(row.seconds)
+        self._look_at(job)
 
     def started(self, job: Job) -> None:
         """It runs."""
         row = self.rows[job.number]
         row.state = "running"
         if self._live is None:
-            self._say(Text(f"job {job.number} {'goes on' if row.begun else 'starts'}: {row.label}"))
+            self._say(f"job {job.number} {'goes on' if row.begun else 'starts'}: {row.label}")
 
     def runs_elsewhere(self, job: Job) -> None:
         """Another process runs it."""
         self.rows[job.number].state = "elsewhere"
-        self._say(Text(f"job {job.number} is run by another process: {self.rows[job.number].label}"))
+        self._say(f"job {job.number} is run by another process: {self.rows[job.number].label}")
 
     def ended(self, job: Job, ended: Ended) -> None:
         """It does not run any more; of a failure, say at once why."""
@@ -112,23 +114,20 @@ class Board:
             self._took.append(ended.seconds)
             if self._live is None:
                 top1 = "" if row.top1 is None else f", val top1 {100 * row.top1:.1f}%"
-                said = f"job {job.number} finished in {duration(ended.seconds)}{top1}; {self._counts()}"
-                self._say(Text(said))
+                self._say(f"job {job.number} finished in {duration(ended.seconds)}{top1}; {self._counts()}")
             return
         what = "failed" if ended.status == "failed" else "was interrupted"
         style = COLOURS[ended.status]
-        self._say(
-            Text.assemble((f"job {job.number} {what}", style), f" after {duration(ended.seconds)}: {ended.reason}")
-        )
+        self._say((f"job {job.number} {what}", style), f" after {duration(ended.seconds)}: {ended.reason}")
         if ended.status == "failed":
             lines = [line for line in ended.last_lines if line != f"error: {ended.reason}"]
             for line in [row.label, *lines, str(job.output)]:
-                self._say(Text(f"  | {line}", "dim"))
+                self._say((f"  | {line}", "dim"))
 
     def stops(self, reason: str, running: list[Process]) -> None:
         """Say that no more jobs are started, and what is waited for."""
         waiting = f"; {len(running)} running save their step first (once more: end them at once)" if running else ""
-        self._say(Text(f"{reason}: stopping{waiting}"))
+        self._say(f"{reason}: stopping{waiting}")
 
     def draw(self, running: list[Process]) -> None:
         """Bring the table up to date, once a second at most."""
@@ -147,7 +146,8 @@ class Board:
         row = self.rows[job.number]
         with suppress(UserError):
             result = job.folder.read_result()
-            row.epochs, row.top1 = result.get("epochs", row.epochs), result.get("val/top1", row.top1)
+            row.epochs = _number(result.get("epochs"), row.epochs)
+            row.top1 = _number(result.get("val/top1"), row.top1)
 
     def _table(self) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -159,14 +159,14 @@ class Board:
             table.add_row(
                 str(number),
                 Text(row.state, COLOURS.get(row.state, "dim")),
-                f"{row.epochs}/{row.of}" if row.epochs or row.state == "running" else "",
+                f"{row.epochs:g}/{row.of}" if row.epochs or row.state == "running" else "",
                 "" if row.top1 is None else f"{100 * row.top1:.1f}%",
                 duration(row.seconds) if row.seconds else "",
-                Text(row.label),
+                Text(printable(row.label)),
             )
         hidden = len(self.rows) - len(shown)
         more = [Text(f"and {hidden} more", "dim")] if hidden else []
-        return Group(table, *more, Text.assemble((self.title, "bold"), f": {self._counts()}"))
+        return Group(table, *more, Text.assemble((printable(self.title), "bold"), f": {self._counts()}"))
 
     def _shown(self) -> dict[int, _Row]:
         """As many rows as the terminal has room for: those that run first, then what comes next and what ended last."""
@@ -196,5 +196,12 @@ class Board:
         one = fmean(took)
         return (waiting * one + sum(max(0.0, one - row.seconds) for row in running)) / self._at_a_time
 
-    def _say(self, text: Text) -> None:
-        self.console.print(text, soft_wrap=True, highlight=False)
+    def _say(self, *parts: str | tuple[str, str]) -> None:
+        """A line of texts, some with a style; a job's own words have no power over the terminal."""
+        spelled = [(printable(part), "") if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts]
+        self.console.print(Text.assemble(*spelled), soft_wrap=True, highlight=False)
+
+
+def _number(value: Any, otherwise: T) -> float | T:
+    """What a result says, if it is a number of a size that a run comes to."""
+    return value if isinstance(value, int | float) and abs(value) < LARGEST else otherwise

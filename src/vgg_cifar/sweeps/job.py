@@ -66,14 +66,11 @@ class Job:
         Raises:
             UserError: naming what differs.
         """
-        folder = self.folder
-        if not folder.config.is_file():
+        if not self.folder.config.is_file():
             return
-        stored = flat(with_later_options(folder.read_config()))
-        stored |= {option: "auto" for option in FOUND if option in folder.read_manifest().get("tuned", {})}
-        wanted = self.config.model_dump()
+        stored = options_of(self.folder)
         if key(stored) != self.key:
-            before, after = _telling(stored), _telling(flat(wanted))
+            before, after = _telling(stored), _telling(flat(self.config.model_dump()))
             changed = [
                 f"{option}: {spelled(before.get(option))} -> {spelled(after.get(option))}"
                 for option in sorted(before.keys() | after.keys())
@@ -85,13 +82,24 @@ class Job:
             )
 
 
+def options_of(folder: RunFolder) -> dict[str, Any]:
+    """What a run that has begun was asked to do, by dotted key, with the options that came after it.
+
+    Raises:
+        UserError: if its folder cannot be read.
+    """
+    options = flat(with_later_options(folder.read_config()))
+    tuned = folder.read_manifest().get("tuned")
+    return options | {option: "auto" for option in FOUND if isinstance(tuned, dict) and option in tuned}
+
+
 def key(raw: dict[str, Any]) -> str:
     """A hash of what a run computes, 16 digits: the same wherever it lies and however it is shown.
 
     Args:
         raw: its resolved options, nested or by dotted key.
     """
-    return hashlib.sha256(json.dumps(sorted(_telling(flat(raw)).items())).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(sorted(_telling(flat(raw)).items()), default=str).encode()).hexdigest()[:16]
 
 
 def _telling(options: dict[str, Any]) -> dict[str, Any]:

@@ -46,8 +46,10 @@ def refuse_what_cannot_run(path: Path, configs: Iterable[Config], options: Launc
             raise UserError("resume: a sweep goes on by itself where it was; type the same command again without it")
         slots.refuse_what_never_fits(config)
         datasets.add(config.data.name)
+    sweep = Sweep(path)
+    sweep.refuse_what_is_no_sweep()
     if not options.mix_versions:
-        Sweep(path).refuse_other_versions(versions(datasets))
+        sweep.refuse_other_versions(versions(datasets))
 
 
 def launch(job_overrides: list[list[str]], options: LauncherOptions, master: DictConfig, compose: Compose) -> int:

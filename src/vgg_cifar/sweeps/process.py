@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from vgg_cifar import standalone
 from vgg_cifar.errors import INTERRUPTED, RunError, UserError
@@ -21,6 +22,8 @@ from vgg_cifar.sweeps.slots import Share
 PR_SET_PDEATHSIG = 1
 """Of Linux' prctl(2): the signal that the kernel sends a process when its parent is gone."""
 LAST_LINES = 8
+UNWRITABLE = (ValueError, RecursionError)
+"""What writing a result again raises if somebody put into it what no run would: half a character, a deep nest."""
 LIBC = ctypes.CDLL(None)
 
 
@@ -60,7 +63,7 @@ class Process:
         self._claim = claim
         parent = os.getpid()
         try:
-            with job.output.open("ab") as output:
+            with _appended(job.output) as output:
                 self._since = output.tell()
                 self._process = subprocess.Popen(
                     standalone.command(job.words()),
@@ -95,6 +98,8 @@ class Process:
         code = self._process.poll()
         if code is None:
             return None
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # ranks that it left behind
         try:
             return self._judged(code)
         finally:
@@ -115,7 +120,7 @@ class Process:
         if result.get("status") == "failed" and isinstance(result.get("error"), str) and code > 0:
             return Ended("failed", result["error"], lines, seconds)
         reason = _reason(code, lines)
-        with suppress(RunError):
+        with suppress(RunError, OSError, *UNWRITABLE):
             folder.path.mkdir(exist_ok=True)
             folder.write_result(result | {"status": "failed", "error": reason})
         return Ended("failed", reason, lines, seconds)
@@ -133,9 +138,15 @@ class Process:
         return [line for line in lines if line][-LAST_LINES:]
 
 
+def _appended(path: Path) -> IO[bytes]:
+    """A file to write to at its end; nothing that was laid in its place, a link or a pipe."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    return open(os.open(path, flags, 0o666), "ab")  # noqa: PTH123
+
+
 def _reason(code: int, lines: list[str]) -> str:
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
         return f"it was killed by {name}" + (", perhaps because memory ran out" if code == -signal.SIGKILL else "")
     for line in reversed(lines):
         if found := re.match(r"error: (.+)", line):

@@ -14,7 +14,7 @@ from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, STOPPING, RunError, User
 from vgg_cifar.sweeps.board import Board
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.pool import ELSEWHERE, Pool, status_of
-from vgg_cifar.sweeps.process import Ended
+from vgg_cifar.sweeps.process import UNWRITABLE, Ended
 
 LOOKS_PER_SECOND = 5
 SECONDS_BETWEEN_TRIES = 2.0
@@ -115,7 +115,7 @@ class _Sweeping:
         """Whether the job need not be thought of any more: it runs, here or elsewhere, or nothing is to be done."""
         try:
             status = self.pool.start(job)
-        except (UserError, RunError, OSError) as error:
+        except (UserError, RunError, OSError, *UNWRITABLE) as error:
             self._has_ended(job, Ended("failed", str(error), [], 0.0))
             return True
         if status == "running":

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder, json_text, read_json, write
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.runs.manifest import now
-from vgg_cifar.sweeps.job import Job, is_beside_the_point, key
+from vgg_cifar.sweeps.job import Job, is_beside_the_point, key, options_of
 from vgg_cifar.sweeps.versions import differences
 
 LONGEST_NAME = 60
@@ -34,7 +35,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
     number: Annotated[int, Field(ge=0)]
-    folder: Annotated[str, Field(pattern=r"^[^/]+(/[^/]+)*$")]
+    folder: Annotated[str, Field(pattern=r"^[^/\x00]+(/[^/\x00]+)*$")]
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     overrides: list[str]
 
@@ -50,6 +51,13 @@ class _Stored(BaseModel):
     versions: dict[str, Any]
     earlier_versions: list[dict[str, Any]] = []
     jobs: list[_Entry] = []
+
+    @model_validator(mode="after")
+    def _no_two_jobs_are_one(self) -> _Stored:
+        for name in ("number", "folder"):
+            if len({getattr(entry, name) for entry in self.jobs}) < len(self.jobs):
+                raise ValueError(f"two jobs have the same {name}")
+        return self
 
 
 class Sweep:
@@ -67,14 +75,25 @@ class Sweep:
         """What the sweep is."""
         return self.path / "sweep.json"
 
+    def refuse_what_is_no_sweep(self) -> None:
+        """Refuse a folder that holds something else, or whose links would have files written outside it.
+
+        Raises:
+            UserError: naming what is in the way.
+        """
+        if RunFolder(self.path).config.exists():
+            raise UserError(f"sweep: {self.path} is a run's own folder; name another sweep=...")
+        for each in self.path.iterdir() if self.path.is_dir() else ():
+            if each.is_symlink():
+                raise UserError(f"sweep: {each} is a link, and a sweep writes to nothing outside its folder; remove it")
+        self._read()
+
     def refuse_other_versions(self, versions: dict[str, Any]) -> None:
         """Refuse to add to a sweep that other code, packages or images began.
 
         Raises:
-            UserError: naming what is not the same, or if the folder is something else than a sweep.
+            UserError: naming what is not the same.
         """
-        if RunFolder(self.path).config.exists():
-            raise UserError(f"sweep: {self.path} is a run's own folder; name another sweep=...")
         stored = self._read()
         changed = list(differences(stored.versions, versions)) if stored is not None else []
         if changed:
@@ -124,6 +143,8 @@ class Sweep:
         if list(differences(stored.versions, versions)):
             stored.earlier_versions.append(stored.versions)
             stored.versions = versions
+            for entry in stored.jobs:
+                entry.key = self._key_now(entry)
         known = {entry.key: entry for entry in stored.jobs}
         folders = {entry.folder for entry in stored.jobs}
         jobs = {}
@@ -131,8 +152,8 @@ class Sweep:
             its_key = key(config.model_dump())
             if its_key not in known:
                 number = max((entry.number for entry in stored.jobs), default=-1) + 1
-                folder = subfolder(number, overrides)
-                if folder in folders or not (self.path / folder).resolve().is_relative_to(self.path.resolve()):
+                folder = Path(subfolder(number, overrides)).as_posix()
+                if folder in folders or not self._is_inside(folder):
                     raise UserError(f"hydra.sweep.subdir: {folder} is no folder of job {number}'s own in {self.path}")
                 folders.add(folder)
                 stored.jobs.append(_Entry(number=number, folder=folder, key=its_key, overrides=overrides))
@@ -144,16 +165,32 @@ class Sweep:
         write(self.file, json_text(stored.model_dump()))
         return list(jobs.values())
 
+    def _key_now(self, entry: _Entry) -> str:
+        """A job's key with the options that came after it, where its folder tells what the others are."""
+        folder = RunFolder(self.path / entry.folder)
+        with suppress(UserError):
+            return key(options_of(folder)) if folder.config.is_file() else entry.key
+        return entry.key
+
     def _read(self) -> _Stored | None:
         content = read_json(self.file)
         if not content:
             return None
         try:
-            return _Stored.model_validate(content)
+            stored = _Stored.model_validate(content)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            place = ".".join(str(each) for each in fault["loc"])
-            raise UserError(f"{self.file} is damaged: {place}: {fault['msg']}") from error
+            place = "".join(f"{each}." for each in fault["loc"])[:-1] or "jobs"
+            raise UserError(f"{self.file} is damaged: {place}: {fault['msg'].removeprefix('Value error, ')}") from error
+        for entry in stored.jobs:
+            if not self._is_inside(entry.folder):
+                raise UserError(f"{self.file} is damaged: job {entry.number} is not in this folder or behind a link")
+        return stored
+
+    def _is_inside(self, folder: str) -> bool:
+        """Whether a job's folder is in the sweep's, with no link on the way."""
+        here = self.path.resolve()
+        return here in (here / folder).parents and (here / folder).resolve() == here / folder
 
 
 def default_name(name: str, swept: Sequence[str], fixed: Iterable[str]) -> str:
@@ -161,10 +198,11 @@ def default_name(name: str, swept: Sequence[str], fixed: Iterable[str]) -> str:
 
     Args:
         name: of its runs.
-        swept: the options or groups that are swept.
+        swept: the options or groups that are swept, in any order.
         fixed: all other overrides.
     """
+    swept = sorted(swept)
     telling = sorted(each for each in fixed if not is_beside_the_point(each.partition("=")[0].lstrip("+~")))
-    digest = hashlib.sha256(repr((name, sorted(swept), telling)).encode()).hexdigest()[:6]
-    leaves = "_".join(re.sub(r"\W+", "", each.rpartition(".")[2].rpartition("/")[2]) for each in swept)
+    digest = hashlib.sha256(repr((name, swept, telling)).encode()).hexdigest()[:6]
+    leaves = "_".join(re.sub(r"\W+", "", re.split(r"[./]", each)[-1], flags=re.ASCII) for each in swept)
     return f"{(leaves or name)[:LONGEST_NAME]}_{digest}"
