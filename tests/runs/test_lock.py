@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from vgg_cifar.runs import lock
 from vgg_cifar.runs.lock import Lock
 
 HOLDER = """
@@ -22,11 +21,6 @@ sys.stdin.read()
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / ".lock"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 2)
 
 
 def test_one_holds_it_until_it_is_given_back(path: Path) -> None:

@@ -13,6 +13,7 @@ from vgg_cifar.errors import STOPPING
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.sweeps import running
 from vgg_cifar.sweeps.job import Job
+from vgg_cifar.sweeps.process import LAST_LINES
 
 When = Callable[[Callable[[], object], Callable[[], object]], None]
 
@@ -108,7 +109,7 @@ def test_a_failed_job_is_named_with_its_reason_and_the_others_go_on(tmp_path: Pa
     assert told.lines[place + 1] == f"  | does={does} says=one|two|three seed=1"
     assert told.lines[place + 2 : place + 6] == ["  | one", "  | two", "  | three", f"  | {jobs[1].output}"]
     assert place < told.lines.index(told.line("job 2 starts"))
-    assert told.lines[-1] == "sweep test: 2 of 3 finished, 1 failed"
+    assert told.lines[-1] == "sweep test: 2 of 3 finished, 1 failed; the same command goes on"
     assert [status(each) for each in jobs] == ["finished", "failed", "finished"]
     assert jobs[1].folder.read_result()["error"] == reason
 
@@ -134,7 +135,7 @@ def test_the_last_lines_are_shown_without_what_a_terminal_would_obey(tmp_path: P
     says = "|".join(["word" * 10] * 50_000 + ["\x1b]0;title\x07\x1b[2Jclear", "\tlast\r"])
     told = Told([job(tmp_path, 0, "does=write", f"says={says[-60_000:]}", "does=raise")])
     shown = [line for line in told.lines if line.startswith("  | ")]
-    assert len(shown) == 14  # the job's own overrides, twelve lines, where to read on
+    assert len(shown) == LAST_LINES + 2  # the job's own overrides, what it wrote last, where to read on
     assert shown[-2] == "  | last"
     assert shown[-3] == "  | ]0;title[2Jclear"
     assert all(each.isprintable() for line in told.lines[:2] + told.lines[-15:] for each in line)
@@ -150,7 +151,7 @@ def test_the_first_failure_stops_the_others_if_that_is_wished(tmp_path: Path, wh
     assert told.line("job 1 failed: stopping").endswith(
         "; 1 running save their step first (once more: end them at once)"
     )
-    assert told.lines[-1] == "sweep test: 0 of 3 finished, 1 failed, 1 interrupted, 1 queued"
+    assert told.lines[-1] == "sweep test: 0 of 3 finished, 1 failed, 1 interrupted, 1 queued; the same command goes on"
     assert starts(jobs[2]) == []
     assert status(waits) == "interrupted"
     (tmp_path / "never").touch()
@@ -168,7 +169,7 @@ def test_a_signal_stops_all_and_they_go_on_later(tmp_path: Path, when: When, num
     assert told.line(f"{number.name}: stopping").endswith(
         "2 running save their step first (once more: end them at once)"
     )
-    assert told.lines[-1] == "sweep test: 0 of 3 finished, 2 interrupted, 1 queued"
+    assert told.lines[-1] == "sweep test: 0 of 3 finished, 2 interrupted, 1 queued; the same command goes on"
     assert [status(each) for each in jobs[:2]] == ["interrupted"] * 2
     assert [signal.getsignal(each) for each in STOPPING] == before
     (tmp_path / "gate").touch()
@@ -263,7 +264,7 @@ def test_what_fails_elsewhere_has_failed(tmp_path: Path, when: When) -> None:
     fails = job(tmp_path, 0, *words)
     elsewhere = Elsewhere(tmp_path, words)
     wait_until(lambda: starts(fails))
-    when(lambda: True, lambda: (threading.Event().wait(1), gate.touch()))
+    when((tmp_path / "1" / "starts.txt").exists, gate.touch)  # ours has seen by then who runs job 0
     told = Told([fails, job(tmp_path, 1)])
     assert told.code == 1
     assert told.line("job 0 failed") == "job 0 failed after : epoch 2 cannot be (run by another process)"
