@@ -276,7 +276,6 @@ class _Run:
             begun["setbacks"] = setbacks
         self.manifest = begun
         self.folder.write_manifest(begun)
-        self.folder.write_config(written)  # from now on the run has begun, and can be gone on with
         self.folder.write_result(self.result)
         self.folder.write_config(written)  # the last: where it is there is a run, which says all that it should
         held_out = len(datamodule.val) if datamodule.val is not None else 0
