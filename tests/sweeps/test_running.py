@@ -143,8 +143,7 @@ def test_the_last_lines_are_shown_without_what_a_terminal_would_obey(tmp_path: P
 
 def test_the_first_failure_stops_the_others_if_that_is_wished(tmp_path: Path, when: When) -> None:
     waits, gate = job(tmp_path, 0, f"gate={tmp_path}/never"), tmp_path / "gate"
-    jobs = [waits, job(tmp_path, 1, "does=raise", "epochs=2", f"gate={gate}", "at=2"), job(tmp_path, 2)]
-    jobs[1] = job(tmp_path, 1, "does=raise", "at=2", f"gate={gate}", epochs=3)
+    jobs = [waits, job(tmp_path, 1, "does=raise", "at=3", f"gate={gate}"), job(tmp_path, 2)]
     when(lambda: starts(waits) and waits.folder.read_result().get("epochs") == 2, gate.touch)
     told = Told(jobs, stop_at_failure=True)
     assert told.code == 1
@@ -260,14 +259,14 @@ def test_what_another_process_leaves_when_it_dies_is_taken_over(tmp_path: Path, 
 
 def test_what_fails_elsewhere_has_failed(tmp_path: Path, when: When) -> None:
     gate = tmp_path / "gate"
-    words = ["does=raise", "at=2", f"gate={gate}"]
+    words = ["does=raise", "at=3", f"gate={gate}"]
     fails = job(tmp_path, 0, *words)
     elsewhere = Elsewhere(tmp_path, words)
     wait_until(lambda: starts(fails))
     when((tmp_path / "1" / "starts.txt").exists, gate.touch)  # ours has seen by then who runs job 0
     told = Told([fails, job(tmp_path, 1)])
     assert told.code == 1
-    assert told.line("job 0 failed") == "job 0 failed after : epoch 2 cannot be (run by another process)"
+    assert told.line("job 0 failed") == "job 0 failed after : epoch 3 cannot be (run by another process)"
     assert elsewhere.ended()[0] == 1
     assert starts(fails) == [0]
 
