@@ -24,6 +24,12 @@ from vgg_cifar.weight_decay import WeightDecayOptions
 FOUND = ("optimizer.lr", "data.batch_size")
 """Options whose `auto` a run replaces by a number that it finds, see `tuning`."""
 
+BESIDE_THE_POINT = (
+    "name", "tags", "sweep", "resume", "profile", "logger", "checkpoint", "data.root", "data.download", "data.memory",
+    "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+)  # fmt: skip
+"""Options that say where a run is, how it is shown and what is kept of it, and nothing of what it computes."""
+
 
 class EarlyStoppingOptions(Options):
     """When to stop before the last epoch."""
@@ -121,6 +127,11 @@ class Config(Options):
         if isinstance(self.model, CustomModel) and self.dropout.name != "none":
             raise ValueError(f"dropout: {self.model.target} brings its own dropout or none; set dropout=none")
         return self
+
+
+def is_beside_the_point(option: str) -> bool:
+    """Whether an option says nothing of what a run computes."""
+    return any(option == each or option.startswith(f"{each}.") for each in BESIDE_THE_POINT)
 
 
 def check(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:

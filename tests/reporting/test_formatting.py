@@ -3,7 +3,8 @@
 import pytest
 
 from vgg_cifar.comparison.statistics import estimate
-from vgg_cifar.reporting.formatting import address, change, duration, margin, p_value, printable, score, short, spread
+from vgg_cifar.errors import printable
+from vgg_cifar.reporting.formatting import address, change, duration, margin, p_value, score, short, spread
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from vgg_cifar.command_line import prepare
-from vgg_cifar.config import Config
+from vgg_cifar.config import BESIDE_THE_POINT, Config, is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import keys
-from vgg_cifar.sweeps.job import BESIDE_THE_POINT, Job, is_beside_the_point, key, labels, options_of
+from vgg_cifar.sweeps.job import Job, key, labels, options_of
 
 SAME = [
     ("name=other",), ("tags=[a,b]",), ("sweep=mine",), ("logger=tensorboard",), ("profile=3",), ("data.memory=host",),

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vgg_cifar.comparison.options import matters, of, typed
+from vgg_cifar.comparison.options import of, typed
 from vgg_cifar.comparison.runs import Run
 from vgg_cifar.comparison.statistics import Estimate, estimate, holm, paired
 from vgg_cifar.composition import differences_from_defaults
+from vgg_cifar.config import is_beside_the_point
 from vgg_cifar.errors import UserError
 
 COSTS = ("train_seconds", "total_seconds", "images_per_second")
@@ -116,7 +117,7 @@ def _said(group: Group) -> set[str]:
 
 
 def _unusual(group: Group) -> int:
-    return sum(matters(key) for key in differences_from_defaults(group.runs[0].raw))
+    return sum(not is_beside_the_point(key) for key in differences_from_defaults(group.runs[0].raw))
 
 
 def against(groups: Sequence[Group], base: Group | None, metric: str) -> list[Group]:

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vgg_cifar.comparison.runs import Run, is_number
+from vgg_cifar.config import is_beside_the_point
 
 SEED = "seed"
-OF_NO_RESULT = (
-    "name", "tags", "logger", "resume", "profile", "data.root", "data.download", "data.memory", "checkpoint",
-    "trainer.enable_progress_bar", "trainer.log_every_n_steps",
-)  # fmt: skip
-"""Where files are and what is shown, which changes no number."""
 ABSENT = "-"
 """Stands for an option that the choice in question does not have."""
-
-
-def matters(key: str) -> bool:
-    """Whether an option can change a run's numbers."""
-    return not any(key == free or key.startswith(f"{free}.") for free in OF_NO_RESULT)
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -29,7 +20,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
     known = [run.options for run in runs if run.raw]
     found = []
     for key in dict.fromkeys(key for options in known for key in sorted(options, key=lambda key: _order(key, options))):
-        if key == SEED or not matters(key):
+        if key == SEED or is_beside_the_point(key):
             continue
         name = f"{key.partition('.')[0]}.name"
         within: dict[str | None, set[str]] = {}

@@ -72,8 +72,3 @@ def address(path: str) -> str:
 def short(text: str, most: int = 160) -> str:
     """A text, or its beginning."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def printable(text: str) -> str:
-    """A text from a folder as one that a terminal can be given: what would move the cursor is spelled out."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

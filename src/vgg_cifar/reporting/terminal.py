@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from vgg_cifar.comparison.options import typed
+from vgg_cifar.errors import printable
 from vgg_cifar.options import flat, spelled
-from vgg_cifar.reporting.formatting import change, duration, margin, p_value, printable, score, short
+from vgg_cifar.reporting.formatting import change, duration, margin, p_value, score, short
 
 if TYPE_CHECKING:
     from vgg_cifar.agreement import Agreement, Metric
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 MARK = "bold yellow"
 MOST_ROWS = 20
+FEW_OPTIONS = 4
+"""Of so many options that differ between runs, the values alone tell which is which."""
 """Groups, or failures, of a comparison; the page has them all."""
 
 
@@ -162,11 +166,13 @@ def runs_compared(found: Comparison, page: Path) -> None:
     """Print a line per group of runs, what to be warned of, and where the page lies."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("#", "group", "seeds", *found.metrics, "difference", "p", "trained"):
+    few = 0 < len(found.keys) <= FEW_OPTIONS
+    what = " ".join(map(typed, found.keys)) if few else "group"
+    for heading in ("#", what, "seeds", *found.metrics, "difference", "p", "trained"):
         table.add_column(
             Text(printable(heading)),
-            justify="left" if heading == "group" else "right",
-            no_wrap=heading != "group",
+            justify="left" if heading == what else "right",
+            no_wrap=heading != what,
             overflow="fold",
         )
     for group in found.groups[:MOST_ROWS]:
@@ -174,10 +180,11 @@ def runs_compared(found: Comparison, page: Path) -> None:
             f"{score(each.mean if each else None, name)} {margin(each, name) if name == found.metric else ''}".strip()
             for name, each in ((name, group.scores.get(name)) for name in found.metrics)
         ]
+        label = " ".join(group.options.values()) if few else group.label or "all runs"
         difference, cost = group.difference, group.costs.get("train_seconds")
         table.add_row(
             str(group.number),
-            Text(printable(short(group.label or "all runs"))),
+            Text(printable(short(label))),
             str(len(group.counted)),
             *scores,
             "baseline" if group is found.base else change(difference.mean if difference else None, found.metric),

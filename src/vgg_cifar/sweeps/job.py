@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vgg_cifar.composition import with_later_options
-from vgg_cifar.config import FOUND, Config
+from vgg_cifar.config import FOUND, Config, is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import flat, quoted, spelled
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.lock import Lock
-
-BESIDE_THE_POINT = (
-    "name", "tags", "sweep", "resume", "profile", "logger", "checkpoint", "data.root", "data.download", "data.memory",
-    "trainer.log_every_n_steps", "trainer.enable_progress_bar",
-)  # fmt: skip
-"""Options that say where a run is, how it is shown and what is kept of it, and nothing of what it computes."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +98,6 @@ def key(raw: dict[str, Any]) -> str:
 
 def _telling(options: dict[str, Any]) -> dict[str, Any]:
     return {option: value for option, value in options.items() if not is_beside_the_point(option)}
-
-
-def is_beside_the_point(option: str) -> bool:
-    """Whether an option says nothing of what a run computes."""
-    return any(option == each or option.startswith(f"{each}.") for each in BESIDE_THE_POINT)
 
 
 def labels(jobs: list[Job]) -> Iterator[str]:

@@ -11,12 +11,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vgg_cifar.config import Config
+from vgg_cifar.config import Config, is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder, json_text, read_json, write
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.runs.manifest import now
-from vgg_cifar.sweeps.job import Job, is_beside_the_point, key, options_of
+from vgg_cifar.sweeps.job import Job, key, options_of
 from vgg_cifar.sweeps.versions import differences
 
 LONGEST_NAME = 60
