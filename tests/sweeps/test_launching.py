@@ -1,8 +1,8 @@
 """Real sweeps, typed as a user types them: every job is the run that a single command would have made."""
 
 import os
-import re
 import random
+import re
 import signal
 import subprocess
 import sys
