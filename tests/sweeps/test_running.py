@@ -158,6 +158,15 @@ def test_the_first_failure_stops_the_others_if_that_is_wished(tmp_path: Path, wh
     assert starts(waits) == [0, 2]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """No signal is ignored, as SIGHUP is where the tests themselves run behind nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_stops_all_and_they_go_on_later(tmp_path: Path, when: When, number: signal.Signals) -> None:
     jobs = [job(tmp_path, each, f"gate={tmp_path}/gate") for each in range(3)]
