@@ -101,8 +101,9 @@ def test_the_page_and_the_terminal_say_what_was_found(sweep: Path, capsys: pytes
         assert words in text
     assert " 49 " not in text
     said = capsys.readouterr().out
-    for words in ("optimizer=adam", "54.00%", "+3.00", "baseline", str(page)):
+    for words in ("optimizer", "54.00%", "+3.00", "baseline", str(page)):
         assert words in said
+    assert re.search(r"^2  adam +3 ", said, re.MULTILINE)
 
 
 def test_the_table_has_a_row_per_run_and_no_formula(page: Path) -> None:
