@@ -22,6 +22,7 @@ from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.pool import Pool
 from vgg_cifar.sweeps.running import run_jobs
 from vgg_cifar.sweeps.slots import Slots
+from vgg_cifar.sweeps.source import Listed
 
 PATIENCE = 60
 """Seconds after which what should have happened is said not to have."""
@@ -50,7 +51,7 @@ class Told:
     def __init__(self, jobs: list[Job], at_a_time: int = 2, **options: Any) -> None:
         console = Console(file=io.StringIO(), width=80)
         pool = Pool(Slots(gpus=[], threads=2, jobs=at_a_time))
-        self.code = run_jobs("sweep test", jobs, pool, console, **options)
+        self.code = run_jobs("sweep test", Listed(jobs), pool, console, **options)
         assert pool.running == []
         assert isinstance(console.file, io.StringIO)
         self.lines = re.sub(r"; about .* left|\d+ s\b", "", console.file.getvalue()).splitlines()
@@ -123,7 +124,7 @@ def main() -> int:
     folder, at_a_time, told = json.loads(sys.argv[1])
     standalone.command = command
     jobs = [job(Path(folder), number, *words) for number, words in enumerate(told)]
-    return run_jobs("sweep test", jobs, Pool(Slots([], 2, at_a_time)), Console())
+    return run_jobs("sweep test", Listed(jobs), Pool(Slots([], 2, at_a_time)), Console())
 
 
 if __name__ == "__main__":

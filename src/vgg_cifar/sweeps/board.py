@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
@@ -16,11 +17,14 @@ from rich.text import Text
 
 from vgg_cifar.errors import UserError, printable
 from vgg_cifar.reporting.formatting import duration
-from vgg_cifar.sweeps.job import Job, labels
-from vgg_cifar.sweeps.process import Ended, Process
+from vgg_cifar.sweeps.job import Job
+from vgg_cifar.sweeps.pool import Running
+from vgg_cifar.sweeps.process import Ended
 
 REFRESH_SECONDS = 1.0
-STATES = ("finished", "running", "elsewhere", "failed", "interrupted", "queued")
+STATES = ("finished", "pruned", "running", "elsewhere", "failed", "interrupted", "queued")
+SETTLED = ("finished", "pruned")
+"""Nothing is left to do."""
 COLOURS = {"finished": "green", "running": "bold", "failed": "bold red", "interrupted": "yellow"}
 FEWEST_ROWS = 5
 LARGEST = 1e9
@@ -43,17 +47,15 @@ class Board:
 
     Args:
         title: what the sweep is called.
-        jobs: all of its jobs.
         console: where to draw.
+        expected: tells how many jobs there will be in all; None if just those that there are.
     """
 
-    def __init__(self, title: str, jobs: list[Job], console: Console) -> None:
+    def __init__(self, title: str, console: Console, expected: Callable[[], int | None]) -> None:
         self.title = title
         self.console = console
-        self.rows = {
-            job.number: _Row(label, of=job.config.trainer.max_epochs)
-            for job, label in zip(jobs, labels(jobs), strict=True)
-        }
+        self.rows: dict[int, _Row] = {}
+        self._expected = expected
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._drawn = 0.0
         self._took: list[float] = []
@@ -68,7 +70,7 @@ class Board:
         """Leave the last account on the screen."""
         if self._live is not None:
             self._live.stop()
-        unfinished = any(row.state != "finished" for row in self.rows.values())
+        unfinished = any(row.state not in SETTLED for row in self.rows.values()) or len(self.rows) < self._in_all()
         how = "; the same command goes on" if unfinished else ""
         self._say((self.title, "bold"), f": {self._counts()}{how}")
 
@@ -78,11 +80,11 @@ class Board:
         begun = sum(row.begun for row in self.rows.values())
         parts = [f"{before} finished before" if before else "", f"{begun} to go on with" if begun else ""]
         said = "; ".join(part for part in parts if part)
-        self._say((self.title, "bold"), f": {len(self.rows)} jobs" + (f" ({said})" if said else ""))
+        self._say((self.title, "bold"), f": {self._in_all()} jobs" + (f" ({said})" if said else ""))
 
-    def waits(self, job: Job, *, begun: bool) -> None:
-        """The job is in the queue, and was begun before or not."""
-        self.rows[job.number].begun = begun
+    def add(self, job: Job, label: str, *, begun: bool) -> None:
+        """One more job, which was begun before or not."""
+        self.rows[job.number] = _Row(label, begun=begun, of=job.config.trainer.max_epochs)
 
     def finished_before(self, job: Job) -> None:
         """Nothing is to be done."""
@@ -116,29 +118,29 @@ class Board:
                 top1 = "" if row.top1 is None else f", val top1 {100 * row.top1:.1f}%"
                 self._say(f"job {job.number} finished in {duration(ended.seconds)}{top1}; {self._counts()}")
             return
-        what = "failed" if ended.status == "failed" else "was interrupted"
-        style = COLOURS[ended.status]
+        what = "was interrupted" if ended.status == "interrupted" else ended.status
+        style = COLOURS.get(ended.status, "")
         self._say((f"job {job.number} {what}", style), f" after {duration(ended.seconds)}: {ended.reason}")
         if ended.status == "failed":
             lines = [line for line in ended.last_lines if line != f"error: {ended.reason}"]
             for line in [row.label, *lines, str(job.output)]:
                 self._say((f"  | {line}", "dim"))
 
-    def stops(self, reason: str, running: list[Process]) -> None:
+    def stops(self, reason: str, running: list[Running]) -> None:
         """Say that no more jobs are started, and what is waited for."""
         waiting = f"; {len(running)} running save their step first (once more: end them at once)" if running else ""
         self._say(f"{reason}: stopping{waiting}")
 
-    def draw(self, running: list[Process]) -> None:
+    def draw(self, running: list[Running]) -> None:
         """Bring the table up to date, once a second at most."""
         now = time.monotonic()
         if now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
         self._at_a_time = max(1, len(running))
-        for process in running:
-            self.rows[process.job.number].seconds = now - process.started
-            self._look_at(process.job)
+        for each in running:
+            self.rows[each.job.number].seconds = now - each.attempt.started
+            self._look_at(each.job)
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
 
@@ -175,14 +177,14 @@ class Board:
             return self.rows
         states = ("running", "failed", "interrupted", "elsewhere", "queued")
         of_state = [number for state in states for number, row in self.rows.items() if row.state == state]
-        ended = [number for number, row in self.rows.items() if row.state == "finished"]
+        ended = [number for number, row in self.rows.items() if row.state in SETTLED]
         chosen = [*of_state, *reversed(ended)][:room]
         return {number: self.rows[number] for number in sorted(chosen)}
 
     def _counts(self) -> str:
         count = Counter(row.state for row in self.rows.values())
         left = self._left()
-        said = [f"{count['finished']} of {len(self.rows)} finished"]
+        said = [f"{count['finished']} of {self._in_all()} finished"]
         said += [f"{count[state]} {state}" for state in STATES[1:] if count[state]]
         return ", ".join(said) + (f"; about {duration(left)} left" if left else "")
 
@@ -190,11 +192,15 @@ class Board:
         """Seconds, if the jobs to come take as long as those that ended; 0 where nothing is left or known."""
         running = [row for row in self.rows.values() if row.state == "running"]
         waiting = sum(row.state in ("queued", "elsewhere") for row in self.rows.values())
+        waiting += self._in_all() - len(self.rows)
         took = self._took or [row.seconds * row.of / row.epochs for row in running if row.epochs]
         if not took or not (running or waiting):
             return 0.0
         one = fmean(took)
         return (waiting * one + sum(max(0.0, one - row.seconds) for row in running)) / self._at_a_time
+
+    def _in_all(self) -> int:
+        return max(len(self.rows), self._expected() or 0)
 
     def _say(self, *parts: str | tuple[str, str]) -> None:
         """A line of texts, some with a style; a job's own words have no power over the terminal."""

@@ -18,6 +18,7 @@ from vgg_cifar.sweeps.options import LauncherOptions
 from vgg_cifar.sweeps.pool import Pool
 from vgg_cifar.sweeps.running import run_jobs
 from vgg_cifar.sweeps.slots import Slots
+from vgg_cifar.sweeps.source import Listed
 from vgg_cifar.sweeps.sweep import Sweep, Wanted
 from vgg_cifar.sweeps.versions import versions
 
@@ -86,11 +87,16 @@ def launch(job_overrides: list[list[str]], options: LauncherOptions, master: Dic
     jobs = sweep.jobs(
         wanted, made_of, command, lambda number, overrides: str(compose(overrides, number).hydra.sweep.subdir)
     )
-    pool = Pool(Slots.of_this_machine(options.jobs))
-    code = run_jobs(f"sweep {sweep.path.name}", jobs, pool, Console(), stop_at_failure=options.stop_at_failure)
+    title = f"sweep {sweep.path.name}"
+    code = run_jobs(title, Listed(jobs), pool(options), Console(), stop_at_failure=options.stop_at_failure)
     if code != INTERRUPTED:
         _compare(sweep)
     return code
+
+
+def pool(options: LauncherOptions) -> Pool:
+    """What runs the jobs, as the launcher's options say."""
+    return Pool(Slots.of_this_machine(options.jobs))
 
 
 def _compare(sweep: Sweep) -> None:

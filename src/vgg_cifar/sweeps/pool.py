@@ -1,24 +1,82 @@
-"""The jobs that run at the moment, in the shares of this machine that they have."""
+"""The jobs that run at the moment, each in the share that it has of this machine or of a cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import NamedTuple, Protocol
 
+from vgg_cifar.config import Config
 from vgg_cifar.errors import RunError, UserError
+from vgg_cifar.runs.lock import Lock
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.process import Ended, Process
-from vgg_cifar.sweeps.slots import Share, Slots
+from vgg_cifar.sweeps.slots import Share
 
 RUNNING, FINISHED, ELSEWHERE = "running", "finished", "elsewhere"
 
 
-class Pool:
-    """Starts jobs, tells how they ended, stops them."""
+class Room(Protocol):
+    """What can be had for jobs, as `slots.Slots` has it of this machine."""
 
-    def __init__(self, slots: Slots) -> None:
-        self.slots = slots
-        self.running: list[Process] = []
+    def take(self, config: Config) -> Share | None:
+        """A share for this job, or None if what is left is too little for it."""
+
+    def give_back(self, share: Share) -> None:
+        """The job has ended."""
+
+
+class Attempt(Protocol):
+    """A job that was started, as a `process.Process` is."""
+
+    @property
+    def started(self) -> float:
+        """When, on the monotonic clock."""
+
+    def ended(self) -> Ended | None:
+        """How it ended; None as long as it runs. Whoever asks for the first time after its end frees its claim."""
+
+    def stop(self) -> None:
+        """Ask it to save its step and end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def wait(self) -> None:
+        """Until it has ended."""
+
+
+Start = Callable[[Job, Share, Lock], Attempt]
+"""Starts a job in its share; its claim is held already, and is the attempt's from then on."""
+
+
+class Running(NamedTuple):
+    """A job that runs now."""
+
+    job: Job
+    share: Share
+    attempt: Attempt
+
+
+class Pool:
+    """Starts jobs, tells how they ended, stops them.
+
+    Args:
+        room: for how many, and what each has.
+        start: how one is started.
+    """
+
+    def __init__(self, room: Room, start: Start = Process) -> None:
+        self.room = room
+        self.running: list[Running] = []
+        self._start = start
+
+    def has_room_for(self, config: Config) -> bool:
+        """Whether such a job could start now."""
+        share = self.room.take(config)
+        if share is not None:
+            self.room.give_back(share)
+        return share is not None
 
     def start(self, job: Job) -> str | None:
         """Start a job, or let it go on where it was; one that is finished is left as it is.
@@ -30,23 +88,22 @@ class Pool:
         Raises:
             UserError, RunError: if its folder cannot be read or written.
         """
-        share = self.slots.take(job.config)
+        share = self.room.take(job.config)
         if share is None:
             return None
-        started = None
+        started: Attempt | str = ""
         try:
             started = self._started(job, share)
         finally:
-            if not isinstance(started, Process):
-                self.slots.give_back(share)
-        if isinstance(started, Process):
-            self.running.append(started)
-            return RUNNING
-        return started
+            if isinstance(started, str):
+                self.room.give_back(share)
+        if isinstance(started, str):
+            return started
+        self.running.append(Running(job, share, started))
+        return RUNNING
 
-    @staticmethod
-    def _started(job: Job, share: Share) -> Process | str:
-        """The job's process, or why it has none."""
+    def _started(self, job: Job, share: Share) -> Attempt | str:
+        """The job's attempt, or why it has none."""
         job.path.mkdir(parents=True, exist_ok=True)
         claim = job.claim()
         if job.folder.in_use() or not claim.take():
@@ -58,29 +115,29 @@ class Pool:
                 return FINISHED
             if result.pop("error", None) is not None:  # what it says from now on is of this attempt
                 job.folder.write_result(result | {"status": "interrupted"})
-            return Process(job, share, claim)
+            return self._start(job, share, claim)
         except BaseException:
             claim.release()
             raise
 
     def ended(self) -> Iterator[tuple[Job, Ended]]:
         """Those that ended since this was asked last; their shares are free."""
-        for process in list(self.running):
-            ended = process.ended()
+        for each in list(self.running):
+            ended = each.attempt.ended()
             if ended is not None:
-                self.running.remove(process)
-                self.slots.give_back(process.share)
-                yield process.job, ended
+                self.running.remove(each)
+                self.room.give_back(each.share)
+                yield each.job, ended
 
     def stop(self) -> None:
         """Ask all to save their step and end."""
-        for process in self.running:
-            process.stop()
+        for each in self.running:
+            each.attempt.stop()
 
     def kill(self) -> None:
         """End all at once."""
-        for process in self.running:
-            process.kill()
+        for each in self.running:
+            each.attempt.kill()
 
     def __enter__(self) -> Pool:
         return self
@@ -88,8 +145,8 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         """No job outlives its pool."""
         self.kill()
-        for process in self.running:
-            process.wait()
+        for each in self.running:
+            each.attempt.wait()
 
 
 def status_of(job: Job) -> str:

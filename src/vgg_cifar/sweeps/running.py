@@ -13,21 +13,22 @@ from rich.console import Console
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, STOPPING, RunError, UserError
 from vgg_cifar.sweeps.board import Board
 from vgg_cifar.sweeps.job import Job
-from vgg_cifar.sweeps.pool import ELSEWHERE, Pool, status_of
+from vgg_cifar.sweeps.pool import ELSEWHERE, FINISHED, RUNNING, Pool, status_of
 from vgg_cifar.sweeps.process import UNWRITABLE, Ended
+from vgg_cifar.sweeps.source import Source
 
 LOOKS_PER_SECOND = 5
 SECONDS_BETWEEN_TRIES = 2.0
 
 
-def run_jobs(title: str, jobs: list[Job], pool: Pool, console: Console, *, stop_at_failure: bool = False) -> int:
+def run_jobs(title: str, source: Source, pool: Pool, console: Console, *, stop_at_failure: bool = False) -> int:
     """Run what is not finished yet, in order, as many at a time as there is room for.
 
     Jobs that another process runs are left to it; if that ends without finishing one, it is run here.
 
     Args:
         title: what the sweep is called.
-        jobs: all that it should hold.
+        source: of the jobs that it should hold.
         pool: runs them.
         console: where to tell about it.
         stop_at_failure: whether the first job that fails stops the others.
@@ -35,9 +36,9 @@ def run_jobs(title: str, jobs: list[Job], pool: Pool, console: Console, *, stop_
     Returns:
         The exit code: 0 if all are finished, 1 if one failed, 75 if interrupted.
     """
-    board = Board(title, jobs, console)
+    board = Board(title, console, source.expected)
     with pool, _signals() as asked, board:
-        sweeping = _Sweeping(jobs, pool, board, stop_at_failure=stop_at_failure)
+        sweeping = _Sweeping(source, pool, board, stop_at_failure=stop_at_failure)
         while sweeping.goes_on():
             sweeping.look(asked)
             board.draw(pool.running)
@@ -46,7 +47,8 @@ def run_jobs(title: str, jobs: list[Job], pool: Pool, console: Console, *, stop_
 
 
 class _Sweeping:
-    def __init__(self, jobs: list[Job], pool: Pool, board: Board, *, stop_at_failure: bool) -> None:
+    def __init__(self, source: Source, pool: Pool, board: Board, *, stop_at_failure: bool) -> None:
+        self.source = source
         self.pool = pool
         self.board = board
         self.stop_at_failure = stop_at_failure
@@ -58,13 +60,8 @@ class _Sweeping:
         self.elsewhere: list[Job] = []
         self._next_try = 0.0
         self._signals_heard = 0
-        for job in jobs:
-            status = status_of(job)
-            if status == "finished":
-                board.finished_before(job)
-            else:
-                board.waits(job, begun=status in ("interrupted", "failed"))
-                self.queue.append(job)
+        for job in source.known():
+            self._takes_in(job)
         board.begin()
 
     @property
@@ -76,7 +73,9 @@ class _Sweeping:
 
     def goes_on(self) -> bool:
         """Whether there is anything left to wait for."""
-        return bool(self.pool.running or (not self.stopping and (self.queue or self.elsewhere)))
+        return bool(
+            self.pool.running or (not self.stopping and (self.queue or self.elsewhere or self.source.expects_more()))
+        )
 
     def look(self, asked: list[int]) -> None:
         """See what ended, obey signals, start what there is room for."""
@@ -87,10 +86,33 @@ class _Sweeping:
             self._obey(number)
         if not self.stopping:
             self._look_elsewhere()
-            while self.queue and self._starts(self.queue[0]):
+            given_up = {job.number for job in self.source.to_stop([each.job for each in self.pool.running])}
+            for each in self.pool.running:
+                if each.job.number in given_up:
+                    each.attempt.stop()
+            while self._has_a_job_waiting() and self._starts(self.queue[0]):
                 self.queue.popleft()
 
+    def _takes_in(self, job: Job) -> None:
+        """Put a job into the queue, unless it is finished."""
+        status = status_of(job)
+        self.board.add(job, self.source.label(job), begun=status in ("interrupted", "failed"))
+        if status == FINISHED:
+            self._was_finished(job)
+        else:
+            self.queue.append(job)
+
+    def _has_a_job_waiting(self) -> bool:
+        while not self.queue and (job := self.source.next()) is not None:
+            self._takes_in(job)
+        return bool(self.queue)
+
+    def _was_finished(self, job: Job) -> None:
+        self.board.finished_before(job)
+        self.source.ended(job, Ended(FINISHED, "", [], 0.0))
+
     def _has_ended(self, job: Job, ended: Ended) -> None:
+        ended = self.source.ended(job, ended)
         self.board.ended(job, ended)
         if ended.status == "failed":
             self.failed = True
@@ -118,10 +140,10 @@ class _Sweeping:
         except (UserError, RunError, OSError, *UNWRITABLE) as error:
             self._has_ended(job, Ended("failed", str(error), [], 0.0))
             return True
-        if status == "running":
+        if status == RUNNING:
             self.board.started(job)
-        elif status == "finished":
-            self.board.finished_before(job)
+        elif status == FINISHED:
+            self._was_finished(job)
         elif status == ELSEWHERE:
             self.elsewhere.append(job)
             self.board.runs_elsewhere(job)
