@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MISSING = "hydra/sweeper=optuna: needs the package optuna; install it: pip install 'vgg-cifar[optuna]'"
 NOT_BY_NAME = ("PartialFixedSampler", "PatientPruner", "NopPruner")
 """They take another sampler or pruner, or do nothing."""
+FINITE = ("grid", "bruteforce")
+"""They try every point there is."""
 
 
 def sampler(options: SearchOptions, space: Space, seed: int | None) -> BaseSampler:
@@ -37,8 +40,10 @@ def sampler(options: SearchOptions, space: Space, seed: int | None) -> BaseSampl
 
     name, given = named(options.sampler)
     made_for: dict[str, Any] = {"seed": seed, "constant_liar": True}  # several trials run at a time
-    if _plain(name, "Sampler") == "grid":
-        made_for["search_space"] = _grid(space)
+    if _plain(name, "Sampler") in FINITE:
+        made_for["search_space"] = points = _points(space)
+        if options.n_trials > (some := math.prod(map(len, points.values()))):
+            raise UserError(f"hydra.sweeper.n_trials: there are only {some} points to try, each once")
     built = _built("sampler", "Sampler", name, given, made_for)
     assert isinstance(built, BaseSampler)
     return built
@@ -87,8 +92,8 @@ def _plain(name: str, suffix: str) -> str:
     return name.lower().replace("_", "").removesuffix(suffix.lower())
 
 
-def _grid(space: Space) -> dict[str, list[Any]]:
-    """All points of a space that has only so many."""
+def _points(space: Space) -> dict[str, list[Any]]:
+    """The values of each dimension, if it has only so many."""
     points: dict[str, list[Any]] = {}
     for key, each in space.dimensions.items():
         if isinstance(each, Choice):
@@ -97,5 +102,7 @@ def _grid(space: Space) -> dict[str, list[Any]]:
             steps = round((each.high - each.low) / each.step)
             points[key] = [each.low + index * each.step for index in range(steps + 1)]
         else:
-            raise UserError(f"hydra.sweeper.sampler: a grid has no end in {key}; give it values or a range(...)")
+            raise UserError(
+                f"hydra.sweeper.sampler: there is no end of points in {key}; give it values or a range(...)"
+            )
     return points

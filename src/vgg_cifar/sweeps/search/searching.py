@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
+from vgg_cifar.runs.lock import Lock
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.process import Ended
 from vgg_cifar.sweeps.search.study import Study
@@ -70,6 +71,8 @@ class Searching:
         self._say = say
         self._trials: dict[int, _Trial] = {}
         self._ready: deque[Job] = deque()
+        self._taking = Lock(study.path / ".taking")
+        """Held while a trial is taken, until its runs are put down in the folder."""
         self._labels: dict[int, str] = {}
         self._given_up: dict[int, str] = {}
         """Runs that no trial waits for any more, and why."""
@@ -118,7 +121,7 @@ class Searching:
     def jobs_of(self, params: Mapping[str, Any]) -> list[Job]:
         """The runs of a trial that are in this sweep's folder."""
         found = (self._plan.known(each) for each in self._runs_with(params))
-        return [job for job in found if job is not None]
+        return [job for job in found if job is not None and job.path.exists()]
 
     def to_stop(self, running: list[Job]) -> list[Job]:
         """The runs of trials that are behind the others or came to nothing."""
@@ -147,20 +150,29 @@ class Searching:
         return ended
 
     def _take_a_trial(self) -> None:
-        number = self._left_here()
-        if number is None:
-            number = self._study.ask()
-        if number is None:
-            self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        if not self._taking.take():
             return
+        try:
+            number = self._left_here()
+            if number is None:
+                self._study.give_up_silent_ones()
+                number = self._study.ask()
+            if number is None:
+                self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            else:
+                self._begin(number)
+        finally:
+            self._taking.release()
+
+    def _begin(self, number: int) -> None:
         try:
             runs = self._runs(number)
             assert runs is not None
-            jobs = self._plan.jobs(runs)
         except UserError as error:
             self._study.fail(number, str(error))
             self._say(f"trial {number} cannot be run: {error}")
             return
+        jobs = self._plan.jobs(runs)
         label = f"trial {number}: {self._study.space.label(self._study.parameters(number) or {})}"
         self._labels |= {job.number: label for job in jobs}
         at_once = 1 if self._study.options.pruner is not None else len(jobs)
@@ -171,18 +183,22 @@ class Searching:
         self._refresh(at_once=True)
 
     def _left_here(self) -> int | None:
-        """A trial whose runs were begun in this folder by a process that is gone; it is this process's from now on."""
-        for number in self._standing.running:
-            if number in self._trials:
-                continue
-            runs = self._runs(number)
-            jobs = [self._plan.known(each) for each in runs or []]
-            begun = [job for job in jobs if job is not None]
-            free = not any(job.folder.in_use() or job.claim().is_held() for job in begun)
-            if begun and free and self._study.adopt(number):
-                return number
+        """A trial that a process of this folder's took and has left, being gone; it is this process's from now on."""
         self._refresh()
+        for number in self._standing.running:
+            if number not in self._trials and self._is_left(number) and self._study.adopt(number):
+                return number
         return None
+
+    def _is_left(self, number: int) -> bool:
+        try:
+            jobs = [self._plan.known(each) for each in self._runs(number) or []]
+        except UserError:
+            return False
+        begun = [job for job in jobs if job is not None]
+        if not begun:  # whoever took it would have put down its runs, unless that was on another machine
+            return self._study.options.storage is None
+        return not any(job.folder.in_use() or job.claim().is_held() for job in begun)
 
     def _runs(self, number: int) -> list[Wanted] | None:
         """A trial's, one for each seed; None where its values are not known yet."""

@@ -137,13 +137,10 @@ class Study:
             self._storage.record_heartbeat(trial._trial_id)
             if self._is_one_too_many(trial):
                 return None
-            for key, distribution in self.space.distributions().items():
-                trial._suggest(key, distribution)
-            self._mine[trial.number] = trial
-            return trial.number
+            return self._take(trial)
 
     def adopt(self, number: int) -> bool:
-        """Take a trial that this folder's own earlier process left running; False if another has ended it since."""
+        """Take a trial that a process which is gone left running; False if another has ended it since."""
         from optuna import Trial
         from optuna.trial import TrialState
 
@@ -152,8 +149,14 @@ class Study:
             self._storage.record_heartbeat(found._trial_id)
             if self._storage.get_trial(found._trial_id).state != TrialState.RUNNING:
                 return False
-            self._mine[number] = Trial(self._study, found._trial_id)
+            self._take(Trial(self._study, found._trial_id))
             return True
+
+    def _take(self, trial: Trial) -> int:
+        for key, distribution in self.space.distributions().items():
+            trial._suggest(key, distribution)
+        self._mine[trial.number] = trial
+        return trial.number
 
     def parameters(self, number: int) -> dict[str, Any] | None:
         """The values of a trial by dimension; None where it has not all of them yet."""
@@ -204,17 +207,20 @@ class Study:
         self._mine.pop(number, None)
 
     def beat(self) -> None:
-        """Say that this process's trials are alive, and give up those of machines that were silent too long."""
+        """Say that this process's trials are alive."""
         now = time.monotonic()
-        if now - self._beaten < self.options.heartbeat_seconds / 2:
-            return
-        self._beaten = now
+        if now - self._beaten > self.options.heartbeat_seconds / 2:
+            self._beaten = now
+            with _reached():
+                for trial in self._mine.values():
+                    self._storage.record_heartbeat(trial._trial_id)
+
+    def give_up_silent_ones(self) -> None:
+        """Let anybody take the trials of machines that were silent for too long."""
         from optuna.storages import fail_stale_trials
 
         with _reached(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for trial in self._mine.values():
-                self._storage.record_heartbeat(trial._trial_id)
             fail_stale_trials(self._study)
 
     def trials(self) -> list[FrozenTrial]:
@@ -246,7 +252,8 @@ class Study:
         trial = self._mine.pop(number, None)
         if trial is None:
             return
-        with _reached(), suppress(UpdateFinishedTrialError):  # as when another machine took it for dead
+        # Another machine took it for dead; or a sampler that knows no more points would stop a loop of Optuna's own.
+        with _reached(), suppress(UpdateFinishedTrialError, RuntimeError):
             self._study.tell(trial, values, TrialState[state], skip_if_finished=True)
 
     def _trials(self) -> list[FrozenTrial]:
