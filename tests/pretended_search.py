@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,10 +47,10 @@ def options(**changed: Any) -> SearchOptions:
     return SearchOptions(**(told | changed))
 
 
-def study(folder: Path, space: list[str] | None = None, **changed: Any) -> Study:
+def study(folder: Path, space: list[str] | None = None, name: str = "test", **changed: Any) -> Study:
     """A study in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Study("test", folder, options(**changed), Space(space or SPACE), {"basis": {"epochs": 4}})
+    return Study(name, folder, options(**changed), Space(space or SPACE), {"basis": {"epochs": 4}})
 
 
 class Plan:
@@ -102,6 +104,30 @@ class Searched:
     def states(self) -> list[str]:
         """Of the trials, in their order."""
         return [trial.state.name for trial in self.study.trials()]
+
+
+def elsewhere(
+    folder: Path, space: list[str], at_a_time: int = 2, environment: dict[str, str] | None = None, **changed: object
+) -> subprocess.Popen[str]:
+    """A search in a process of its own."""
+    words = json.dumps([str(folder), space, at_a_time, changed])
+    return subprocess.Popen(
+        [sys.executable, __file__, words],
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of runs that were started."""
+    return sorted(path.parent for path in folder.glob("*/starts.txt"))
+
+
+def epochs_before(run: Path) -> list[int]:
+    """For each process that a run had, the epochs that were done before."""
+    return [int(line.split()[1]) for line in (run / "starts.txt").read_text().splitlines()]
 
 
 def main() -> int:

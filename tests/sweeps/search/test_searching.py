@@ -1,18 +1,14 @@
 """A search gives its trials to free slots, ends what is behind, and comes to its number whatever interrupts it."""
 
-import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import fmean
 
-import pretended_search
 import pytest
 from pretended import PATIENCE, wait_until
-from pretended_search import Plan, Searched, study
+from pretended_search import Plan, Searched, elsewhere, epochs_before, runs_in, study
 
 from vgg_cifar.sweeps import running
 from vgg_cifar.sweeps.search import searching
@@ -25,20 +21,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "LOOKS_PER_SECOND", 50)
     monkeypatch.setattr(running, "SECONDS_BETWEEN_TRIES", 0.1)
     monkeypatch.setattr(searching, "SECONDS_BETWEEN_LOOKS", 0.1)
-
-
-def runs_in(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.glob("*/starts.txt"))
-
-
-def starts_of(run: Path) -> list[int]:
-    return [int(line.split()[1]) for line in (run / "starts.txt").read_text().splitlines()]
-
-
-def elsewhere(folder: Path, space: list[str], at_a_time: int = 2, **changed: object) -> subprocess.Popen[str]:
-    """A search in a process of its own."""
-    words = json.dumps([str(folder), space, at_a_time, changed])
-    return subprocess.Popen([sys.executable, pretended_search.__file__, words], stdout=subprocess.PIPE, text=True)
 
 
 def test_a_trial_is_a_run_and_its_value_what_the_run_came_to(tmp_path: Path) -> None:
@@ -54,12 +36,12 @@ def test_a_trial_is_a_run_and_its_value_what_the_run_came_to(tmp_path: Path) -> 
 
 def test_the_same_command_again_adds_only_what_is_missing(tmp_path: Path) -> None:
     Searched(tmp_path, n_trials=3)
-    before = {run: starts_of(run) for run in runs_in(tmp_path)}
+    before = {run: epochs_before(run) for run in runs_in(tmp_path)}
     again = Searched(tmp_path, n_trials=3)
     assert (again.code, again.states()) == (0, ["COMPLETE"] * 3)
     more = Searched(tmp_path, n_trials=5)
     assert (more.code, more.states()) == (0, ["COMPLETE"] * 5)
-    assert {run: starts_of(run) for run in before} == before
+    assert {run: epochs_before(run) for run in before} == before
     values = [trial.params["x"] for trial in more.study.trials()]
     assert len(set(values)) == 5  # the sampler's seed does not begin anew
 
@@ -144,7 +126,7 @@ def test_a_trial_that_cannot_be_run_is_named_and_counts(tmp_path: Path) -> None:
 def test_trials_that_try_the_same_share_a_run(tmp_path: Path) -> None:
     searched = Searched(tmp_path, ["x=0.1,0.2"], n_trials=6)
     assert searched.states() == ["COMPLETE"] * 6
-    assert [starts_of(run) for run in runs_in(tmp_path)] == [[0]] * len(
+    assert [epochs_before(run) for run in runs_in(tmp_path)] == [[0]] * len(
         {t.params["x"] for t in searched.study.trials()}
     )
 
@@ -166,9 +148,9 @@ def test_a_search_that_is_killed_and_interrupted_comes_to_just_its_trials(tmp_pa
     assert len(last.study._study.trials) == 20  # in the whole database, none of them twice
     assert set(last.states()) == {"COMPLETE", "PRUNED"}
     assert len({trial.params["x"] for trial in last.study.trials()}) == 20
-    went_on = [run for run in runs_in(tmp_path) if len(starts_of(run)) > 1]
+    went_on = [run for run in runs_in(tmp_path) if len(epochs_before(run)) > 1]
     assert went_on  # where they were
-    assert all(starts_of(run) == sorted(starts_of(run)) for run in runs_in(tmp_path))
+    assert all(epochs_before(run) == sorted(epochs_before(run)) for run in runs_in(tmp_path))
 
 
 def test_two_searches_of_one_study_never_run_the_same_trial(tmp_path: Path) -> None:
@@ -201,7 +183,7 @@ def test_the_trial_of_a_dead_machine_is_taken_by_another(tmp_path: Path) -> None
     (taken,) = [trial for trial in ended.trials() if trial.system_attrs.get("retry_history")]
     (begun,) = runs_in(tmp_path / "dies")
     again = tmp_path / "lives" / begun.name
-    assert starts_of(again) == [0]
+    assert epochs_before(again) == [0]
     (job,) = Plan(tmp_path / "lives").jobs(
         [Plan(tmp_path).wanted(["epochs=6", "pause=0.03", *stuck[3:], f"x={taken.params['x']!r}", "seed=0"])]
     )

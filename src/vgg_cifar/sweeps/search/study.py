@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from vgg_cifar.sweeps.search.space import Space
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.samplers import BaseSampler
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
@@ -76,34 +79,29 @@ class Study:
         from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        address = self._address()
-        with _reached(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental: heartbeats
-            try:
+        try:
+            with _reached(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # experimental: heartbeats
                 self._storage: RDBStorage = RDBStorage(
-                    address,
-                    engine_kwargs={"connect_args": {"timeout": SECONDS_OF_PATIENCE}}
-                    if address.startswith("sqlite")
-                    else {"pool_pre_ping": True},
+                    address := self._address(),
+                    engine_kwargs=_engine(address),
                     heartbeat_interval=self.options.heartbeat_seconds,
                     grace_period=BEATS_OF_GRACE * self.options.heartbeat_seconds,
                     heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
                 )
-            except ImportError as error:
-                raise UserError(f"hydra.sweeper.storage: {redacted(address)} needs a package: {error}") from error
-            except ValueError as error:
-                raise UserError(f"hydra.sweeper.storage: {first_line(error)}") from error
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=self.name,
-                directions=list(self.options.directions.values()),
-                load_if_exists=True,
-                pruner=choices.pruner(self.options),
-            )
+                self._study = optuna.create_study(
+                    storage=self._storage,
+                    study_name=self.name,
+                    directions=list(self.options.directions.values()),
+                    load_if_exists=True,
+                    pruner=choices.pruner(self.options),
+                )
+        except (RunError, ImportError, ValueError) as error:
+            reason = first_line(error.__cause__ or error)
+            raise UserError(f"hydra.sweeper.storage: {redacted(address)} cannot be opened: {reason}") from error
+        with _reached():
             self._refuse_another_study()
-            begun = len(self._study.get_trials(deepcopy=False))
-            seed = None if self.options.seed is None else self.options.seed + begun
-            self._study.sampler = choices.sampler(self.options, self.space, seed)
+            self._study.sampler = self._sampler()
 
     def standing(self) -> Standing:
         """How it stands now."""
@@ -131,6 +129,8 @@ class Study:
             standing = self.standing()
             if standing.taken >= self.options.n_trials:
                 return None
+            if self.options.seed is not None:
+                self._study.sampler = self._sampler()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that heartbeats are the caller's own affair
                 trial = self._study.ask()
@@ -181,7 +181,7 @@ class Study:
                     if epoch in new:
                         trial.report(values[epoch], epoch)
                     if trial.should_prune():
-                        return f"behind the others after {epoch} epochs"
+                        return f"behind the others after {epoch} epoch{'s' if epoch > 1 else ''}"
             except UpdateFinishedTrialError:
                 return "another machine took it over"
             return None
@@ -292,6 +292,14 @@ class Study:
                 "name another sweep=..."
             )
 
+    def _sampler(self) -> BaseSampler:
+        """One whose draws follow from the seed and the trials there are; on a shared study each machine has its own."""
+        if self.options.seed is None:
+            return choices.sampler(self.options, self.space, None)
+        here = [] if self.options.storage is None else [socket.gethostname(), str(self.path)]
+        told = repr((self.options.seed, len(self._study.get_trials(deepcopy=False)), here))
+        return choices.sampler(self.options, self.space, int(hashlib.sha256(told.encode()).hexdigest()[:8], 16))
+
     def _address(self) -> str:
         given = self.options.storage
         if given is None:
@@ -302,6 +310,13 @@ class Study:
         if "://" not in address:
             raise UserError(f"hydra.sweeper.storage: environment: {ENVIRONMENT} holds no address of a database")
         return address
+
+
+def _engine(address: str) -> dict[str, Any]:
+    """What SQLAlchemy should know of a database."""
+    if address.startswith("sqlite"):
+        return {"connect_args": {"timeout": SECONDS_OF_PATIENCE}}
+    return {"pool_pre_ping": True}  # a connection that was cut is made anew
 
 
 def _value_at(place: int) -> Callable[[FrozenTrial], float]:
