@@ -15,7 +15,7 @@ from vgg_cifar.errors import UserError
 
 def main() -> int:
     """Compare, print, write."""
-    given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": "test/top1", "to": None})
+    given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": None, "to": None})
     sources = [each.strip() for each in (given["runs"] or "").split(",") if each.strip()]
     if not sources:
         raise UserError("runs: which ones? runs=outputs/sweeps/...")
@@ -23,7 +23,7 @@ def main() -> int:
     register_resolvers()
     from vgg_cifar.reporting.report import report
 
-    report(sources, given["baseline"], given["metric"] or "test/top1", given["to"])
+    report(sources, given["baseline"], given["metric"], given["to"])
     return 0
 
 

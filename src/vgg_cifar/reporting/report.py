@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vgg_cifar.comparison import Comparison, compare
-from vgg_cifar.comparison.comparison import TEST, is_loss
+from vgg_cifar.comparison.comparison import is_loss
 from vgg_cifar.comparison.curves import CURVES
 from vgg_cifar.comparison.options import of
 from vgg_cifar.comparison.runs import Run
@@ -25,14 +25,14 @@ PAGE, TABLE = "report.html", "report.csv"
 
 
 def report(
-    sources: Sequence[str | Path], baseline: str | None = None, metric: str = TEST, to: str | Path | None = None
+    sources: Sequence[str | Path], baseline: str | None = None, metric: str | None = None, to: str | Path | None = None
 ) -> Path:
     """Compare the runs in some folders, print what came out, and write `report.html` and `report.csv`.
 
     Args:
         sources: folders that hold runs at any depth, or are runs.
         baseline: a group's number, or overrides that fit one group; None takes the one nearest to the defaults.
-        metric: a final metric to compare by.
+        metric: a final metric to compare by; None is test/top1, of a search its first objective.
         to: the folder to write to, made if it is not there; None is the one source.
 
     Returns:

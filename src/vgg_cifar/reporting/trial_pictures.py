@@ -1,0 +1,195 @@
+"""The charts of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vgg_cifar.comparison import trials
+from vgg_cifar.comparison.search import Search, Trial
+from vgg_cifar.reporting.charts import axis, chart, text
+from vgg_cifar.reporting.formatting import is_share, objective, setting
+from vgg_cifar.reporting.parallel import parallel
+
+MOST_LINES = 200
+"""Trials in a picture of lines."""
+MOST_BARS = 15
+MOST_PARAMS = 8
+"""Of a trial, where it says what it is."""
+SHADES = 6
+"""From the worst trials to the best ones, see `style.css`."""
+BEST = "var(--series-1)"
+RING = {"size": 8, "symbol": "circle-open", "color": "var(--soft)", "line": {"width": 1.5}}
+CROSS = {"size": 8, "symbol": "x-thin-open", "color": "var(--bad)", "line": {"width": 2}}
+
+
+def trial_pictures(search: Search) -> dict[str, dict[str, Any]]:
+    """All charts for which there are numbers, by their names; of one objective each, with its place from 0."""
+    best = trials.best_first(search)[:MOST_LINES]
+    made = {"front": _front(search), "parallel": parallel(search, best), "intermediate": _intermediate(search, best)}
+    for place, name in enumerate(search.objectives):
+        made[f"history-{place}"] = _history(search, place, name)
+        made[f"importance-{place}"] = _importance(search.importance.get(name, {}))
+    return {name: each for name, each in made.items() if each is not None}
+
+
+def said(search: Search, trial: Trial, more: str = "") -> str:
+    """What a mark of a trial says, safe for plotly."""
+    values = zip(search.objectives, trial.values or (), strict=False)
+    lines = [f"<b>trial {trial.number}</b> {trial.state}{more}"]
+    lines += [f"{text(name, 40)}: {objective(value, name)}" for name, value in values]
+    lines += [f"{text(key, 40)}={text(setting(value), 40)}" for key, value in list(trial.params.items())[:MOST_PARAMS]]
+    return "<br>".join(lines)
+
+
+def shade(place: int, of: int) -> int:
+    """The shade of a trial that has a place from 0, the best, among so many."""
+    return SHADES - 1 - place * SHADES // max(1, of)
+
+
+def _scatter(x: Sequence[Any], y: Sequence[Any], words: Sequence[str], **more: Any) -> dict[str, Any]:
+    hover = {"text": list(words), "hovertemplate": "%{text}<extra></extra>"} if words else {"hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "markers", "x": list(x), "y": list(y), **hover, **more}
+
+
+def _form(name: str) -> str:
+    return "~%" if is_share(name) else "~g" if name.endswith("loss") else "~s"
+
+
+def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
+    """A mark per trial by its number, a line of the best so far; at the foot those that have no such number."""
+    found = trials.complete(search)
+    better = trials.improvements(search, place)
+    pruned = [trial for trial in search.trials if trial.state == trials.PRUNED]
+    seen = {trial.number: at for trial in pruned if place == 0 and (at := _last(trial)) is not None}
+    stopped = [trial for trial in pruned if trial.number in seen]
+    foot = {
+        state: [trial for trial in search.trials if trial.state == state and trial.number not in seen]
+        for state in (trials.PRUNED, "failed")
+    }
+    if not (found or any(foot.values()) or stopped):
+        return None
+    best = [trial.values[place] for trial in better if trial.values]
+    last = max((trial.number for trial in found), default=0)
+    return chart(
+        [
+            _scatter(
+                [*(trial.number for trial in better), last], [*best, *best[-1:]] if best else [], (),
+                mode="lines", line={"shape": "hv", "width": 2, "color": BEST},
+            ),
+            _scatter(
+                [trial.number for trial in found], [trial.values[place] for trial in found if trial.values],
+                [said(search, trial) for trial in found], marker={"size": 8, "color": "var(--series-0)"},
+            ),
+            _scatter(
+                [trial.number for trial in stopped], [seen[trial.number][1] for trial in stopped],
+                [said(search, trial, f" at epoch {seen[trial.number][0]}") for trial in stopped], marker=RING,
+            ),
+            *(
+                _scatter(
+                    [trial.number for trial in those], [0.03] * len(those),
+                    [said(search, trial) for trial in those], yaxis="y2", marker=mark,
+                )
+                for those, mark in ((foot[trials.PRUNED], RING), (foot["failed"], CROSS))
+            ),
+        ],
+        axis("trial", tickformat="d", nticks=9, zeroline=False),
+        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
+        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        height=340,
+    )  # fmt: skip
+
+
+def _last(trial: Trial) -> tuple[int, float] | None:
+    return max(trial.intermediate.items(), default=None)
+
+
+def _importance(shares: dict[str, float]) -> dict[str, Any] | None:
+    """A bar per option, its name over it."""
+    if not shares:
+        return None
+    ranked = sorted(shares.items(), key=lambda item: -item[1])[:MOST_BARS]
+    return chart(
+        [
+            {
+                "type": "bar", "orientation": "h", "x": [share for _, share in ranked], "y": list(range(len(ranked))),
+                "width": 0.34, "marker": {"color": "var(--series-0)"}, "text": [f"{share:.0%}" for _, share in ranked],
+                "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip",
+            }
+        ],
+        axis(range=[0, 1.08], showticklabels=False, showgrid=False, zeroline=False, fixedrange=True),
+        axis(range=[len(ranked) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False, fixedrange=True),
+        height=46 * len(ranked) + 30,
+        margin={"l": 8, "r": 12, "t": 4, "b": 4},
+        annotations=[
+            {
+                "x": 0, "xref": "paper", "xanchor": "left", "y": place, "yshift": 17, "text": text(key, 60),
+                "showarrow": False, "font": {"size": 12, "color": "var(--soft)"},
+            }
+            for place, (key, _) in enumerate(ranked)
+        ],
+    )  # fmt: skip
+
+
+def _front(search: Search) -> dict[str, Any] | None:
+    """The first objective over the second: what no trial beats in both, joined, and the others behind."""
+    found = trials.complete(search)
+    if len(search.objectives) < 2 or not found:
+        return None
+    (name, _), (cost, direction) = list(search.objectives.items())[:2]
+    best = trials.front(search)
+    numbers = {trial.number for trial in best}
+    others = [trial for trial in found if trial.number not in numbers]
+    best = sorted(best, key=lambda trial: trial.values[1] if trial.values else 0)
+
+    def marks(those: Sequence[Trial], **more: Any) -> dict[str, Any]:
+        points = [trial.values for trial in those if trial.values]
+        words = [said(search, trial) for trial in those]
+        return _scatter([each[1] for each in points], [each[0] for each in points], words, **more)
+
+    return chart(
+        [
+            marks(others, marker={"size": 8, "color": "var(--faint)", "opacity": 0.55}),
+            marks(
+                best, mode="lines+markers", marker={"size": 10, "color": BEST},
+                line={"shape": "hv" if direction == "minimize" else "vh", "width": 2, "color": BEST},
+            ),
+        ],
+        axis(f"{cost} ({direction})", tickformat=_form(cost), nticks=7, zeroline=False),
+        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
+        height=380,
+    )  # fmt: skip
+
+
+def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | None:
+    """A line per trial by epoch: the better, the stronger; those that were stopped end in a ring."""
+    pruned = [trial for trial in search.trials if trial.state == trials.PRUNED and trial.intermediate][-MOST_LINES:]
+    if max((len(trial.intermediate) for trial in (*best, *pruned)), default=0) < 2:
+        return None
+    name = next(iter(search.objectives))
+    data = [_course(search, name, trial, {"width": 1.25, "color": "var(--faint)", "dash": "dot"}) for trial in pruned]
+    for place, trial in reversed(list(enumerate(best))):
+        line = {"width": 1.25, "color": f"var(--shade-{shade(place, len(best))})"}
+        data.append(_course(search, name, trial, line if place else {"width": 3, "color": BEST}))
+    ends = [(trial, at) for trial in pruned if (at := _last(trial)) is not None]
+    data.append(
+        _scatter(
+            [epoch for _, (epoch, _) in ends],
+            [value for _, (_, value) in ends],
+            [said(search, trial, f" at epoch {epoch}") for trial, (epoch, _) in ends],
+            marker=RING | {"size": 6},
+        )
+    )
+    return chart(
+        data,
+        axis("epoch", tickformat="d", nticks=7, zeroline=False),
+        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
+        height=380,
+    )
+
+
+def _course(search: Search, name: str, trial: Trial, line: dict[str, Any]) -> dict[str, Any]:
+    steps = sorted(trial.intermediate.items())
+    words = f"<b>trial {trial.number}</b> {trial.state}<br>epoch %{{x}}: "
+    told = [f"{words.replace('%{x}', str(epoch))}{objective(value, name)}" for epoch, value in steps]
+    return _scatter([epoch for epoch, _ in steps], [value for _, value in steps], told, mode="lines", line=line)
