@@ -65,7 +65,9 @@ class Comparison:
         Of a search, its objectives instead of test: who looks at many trials is about to choose.
         """
         if self.search is not None:
-            return list(dict.fromkeys([self.order, *(each for each in self.search.objectives if "/" in each), self.metric]))
+            return list(
+                dict.fromkeys([self.order, *(each for each in self.search.objectives if "/" in each), self.metric])
+            )
         return list(dict.fromkeys([self.order, TEST, self.metric]))
 
     @property

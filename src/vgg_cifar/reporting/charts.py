@@ -12,6 +12,8 @@ from typing import Any
 SERIES = 8
 """Colours that a reader can tell apart, also a colour-blind one (after Okabe and Ito), and dashes beside them."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+SHADES = 6
+"""Of one colour, from the worst to the best, see `style.css`."""
 ROW = 54
 """Pixels per row of a chart of rows."""
 
@@ -27,6 +29,24 @@ def text(words: str, most: int = 200) -> str:
 def colour(series: int | None) -> str:
     """The colour of a series, from 0; of those beyond the palette, and None, a grey."""
     return f"var(--series-{series})" if series is not None and series < SERIES else "var(--faint)"
+
+
+def shade(place: int, of: int) -> str:
+    """The colour of what has a place from 0, the best, among so many."""
+    return f"var(--shade-{SHADES - 1 - place * SHADES // of})"
+
+
+def scatter(x: Sequence[Any], y: Sequence[Any], words: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Marks, or lines, over two axes.
+
+    Args:
+        x: of each.
+        y: of each.
+        words: what each says, safe for plotly; none if they say nothing.
+        more: what else plotly should know.
+    """
+    hover = {"text": list(words), "hovertemplate": "%{text}<extra></extra>"} if words else {"hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "markers", "x": list(x), "y": list(y), **hover, **more}
 
 
 def axis(title: str = "", **options: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_cifar.comparison.search import Choice, Range, Search, Trial, Value
-from vgg_cifar.reporting.charts import axis, chart, text
+from vgg_cifar.reporting.charts import axis, chart, scatter, shade, text
 from vgg_cifar.reporting.formatting import objective, setting
 
 MOST_ROWS = 12
@@ -20,8 +20,6 @@ ROW = 78
 """Pixels."""
 WORDS = 48
 """Letters that a row has room for on a narrow screen."""
-SHADES = 6
-"""From the worst trials to the best ones, see `style.css`."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,10 @@ def parallel(search: Search, best: Sequence[Trial]) -> dict[str, Any] | None:
         return None
     rows = [_of_option(name, search.space[name], best) for name in _ranked(search)[:MOST_ROWS]]
     rows.append(_of_objective(next(iter(search.objectives)), best))
-    drawn = [
-        _lines(rows, best, members, f"var(--shade-{shade})", 1.5)
-        for shade in range(SHADES)
-        if (members := [place for place in range(1, len(best)) if SHADES - 1 - place * SHADES // len(best) == shade])
-    ]
+    shades: dict[str, list[int]] = {}
+    for place in range(len(best) - 1, 0, -1):
+        shades.setdefault(shade(place, len(best)), []).append(place)
+    drawn = [_lines(rows, best, members, colour, 1.5) for colour, members in shades.items()]
     scales = [
         {"type": "line", "x0": 0, "x1": 1, "y0": place, "y1": place, "layer": "below",
          "line": {"width": 1, "color": "var(--rule)"}}
@@ -127,23 +124,26 @@ def _ticks(span: Range) -> list[tuple[float, Value]]:
     return [(0.0, span.low), (0.5, float(middle)), (1.0, span.high)]
 
 
-def _lines(rows: Sequence[_Row], best: Sequence[Trial], members: Sequence[int], colour: str, width: float) -> Any:
+def _lines(
+    rows: Sequence[_Row], best: Sequence[Trial], members: Sequence[int], colour: str, width: float
+) -> dict[str, Any]:
     """Some trials' lines as one trace, with a gap after each."""
-    points = [
-        (row.places[member], place, f"<b>trial {best[member].number}</b><br>{text(row.name, 60)}: {text(row.values[member], 60)}")
-        for member in members
-        for place, row in [*enumerate(rows), (None, rows[-1])]
-    ]  # fmt: skip
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [x if y is not None else None for x, y, _ in points],
-        "y": [y for _, y, _ in points],
-        "text": [said for _, _, said in points],
-        "hovertemplate": "%{text}<extra></extra>",
-        "line": {"width": width, "color": colour},
-        "marker": {"size": 5 if width < 2 else 8, "color": colour},
-    }
+    x: list[float | None] = []
+    y: list[int | None] = []
+    words: list[str] = []
+    for member in members:
+        trial = f"<b>trial {best[member].number}</b>"
+        x += [*(row.places[member] for row in rows), None]
+        y += [*range(len(rows)), None]
+        words += [*(f"{trial}<br>{text(row.name, 60)}: {text(row.values[member], 60)}" for row in rows), ""]
+    return scatter(
+        x,
+        y,
+        words,
+        mode="lines+markers",
+        line={"width": width, "color": colour},
+        marker={"size": 5 if width < 2 else 8, "color": colour},
+    )
 
 
 def _notes(row: _Row, place: int) -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ MOST_ROWS = 40
 
 def pictures(found: Comparison) -> dict[str, dict[str, Any]]:
     """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric."""
-    made = {"results": _results(found), "effects": _effects(found), "cost": _cost(found)}
+    made = {"results": _results(found), "effects": _effects(found)} if found.in_groups else {}
+    made |= {"cost": _cost(found)}
     made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
     return {name: each for name, each in made.items() if each is not None}
 

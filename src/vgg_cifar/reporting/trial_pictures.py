@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vgg_cifar.comparison import trials
 from vgg_cifar.comparison.search import Search, Trial
-from vgg_cifar.reporting.charts import axis, chart, text
+from vgg_cifar.reporting.charts import axis, chart, scatter, shade, text
 from vgg_cifar.reporting.formatting import is_share, objective, setting
 from vgg_cifar.reporting.parallel import parallel
 
@@ -16,8 +16,6 @@ MOST_LINES = 200
 MOST_BARS = 15
 MOST_PARAMS = 8
 """Of a trial, where it says what it is."""
-SHADES = 6
-"""From the worst trials to the best ones, see `style.css`."""
 BEST = "var(--series-1)"
 RING = {"size": 8, "symbol": "circle-open", "color": "var(--soft)", "line": {"width": 1.5}}
 CROSS = {"size": 8, "symbol": "x-thin-open", "color": "var(--bad)", "line": {"width": 2}}
@@ -42,14 +40,9 @@ def said(search: Search, trial: Trial, more: str = "") -> str:
     return "<br>".join(lines)
 
 
-def shade(place: int, of: int) -> int:
-    """The shade of a trial that has a place from 0, the best, among so many."""
-    return SHADES - 1 - place * SHADES // max(1, of)
-
-
-def _scatter(x: Sequence[Any], y: Sequence[Any], words: Sequence[str], **more: Any) -> dict[str, Any]:
-    hover = {"text": list(words), "hovertemplate": "%{text}<extra></extra>"} if words else {"hoverinfo": "skip"}
-    return {"type": "scatter", "mode": "markers", "x": list(x), "y": list(y), **hover, **more}
+def by_share(shares: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Options by their importance, the largest first."""
+    return sorted(shares.items(), key=lambda item: -item[1])
 
 
 def _form(name: str) -> str:
@@ -73,20 +66,20 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
     last = max((trial.number for trial in found), default=0)
     return chart(
         [
-            _scatter(
+            scatter(
                 [*(trial.number for trial in better), last], [*best, *best[-1:]] if best else [], (),
                 mode="lines", line={"shape": "hv", "width": 2, "color": BEST},
             ),
-            _scatter(
+            scatter(
                 [trial.number for trial in found], [trial.values[place] for trial in found if trial.values],
                 [said(search, trial) for trial in found], marker={"size": 8, "color": "var(--series-0)"},
             ),
-            _scatter(
+            scatter(
                 [trial.number for trial in stopped], [seen[trial.number][1] for trial in stopped],
                 [said(search, trial, f" at epoch {seen[trial.number][0]}") for trial in stopped], marker=RING,
             ),
             *(
-                _scatter(
+                scatter(
                     [trial.number for trial in those], [0.03] * len(those),
                     [said(search, trial) for trial in those], yaxis="y2", marker=mark,
                 )
@@ -108,7 +101,7 @@ def _importance(shares: dict[str, float]) -> dict[str, Any] | None:
     """A bar per option, its name over it."""
     if not shares:
         return None
-    ranked = sorted(shares.items(), key=lambda item: -item[1])[:MOST_BARS]
+    ranked = by_share(shares)[:MOST_BARS]
     return chart(
         [
             {
@@ -145,7 +138,7 @@ def _front(search: Search) -> dict[str, Any] | None:
     def marks(those: Sequence[Trial], **more: Any) -> dict[str, Any]:
         points = [trial.values for trial in those if trial.values]
         words = [said(search, trial) for trial in those]
-        return _scatter([each[1] for each in points], [each[0] for each in points], words, **more)
+        return scatter([each[1] for each in points], [each[0] for each in points], words, **more)
 
     return chart(
         [
@@ -167,16 +160,16 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
     if max((len(trial.intermediate) for trial in (*best, *pruned)), default=0) < 2:
         return None
     name = next(iter(search.objectives))
-    data = [_course(search, name, trial, {"width": 1.25, "color": "var(--faint)", "dash": "dot"}) for trial in pruned]
+    data = [_course(name, trial, {"width": 1.25, "color": "var(--faint)", "dash": "dot"}) for trial in pruned]
     for place, trial in reversed(list(enumerate(best))):
-        line = {"width": 1.25, "color": f"var(--shade-{shade(place, len(best))})"}
-        data.append(_course(search, name, trial, line if place else {"width": 3, "color": BEST}))
-    ends = [(trial, at) for trial in pruned if (at := _last(trial)) is not None]
+        line = {"width": 1.25, "color": shade(place, len(best))}
+        data.append(_course(name, trial, line if place else {"width": 3, "color": BEST}))
+    ends = [(trial, *at) for trial in pruned if (at := _last(trial)) is not None]
     data.append(
-        _scatter(
-            [epoch for _, (epoch, _) in ends],
-            [value for _, (_, value) in ends],
-            [said(search, trial, f" at epoch {epoch}") for trial, (epoch, _) in ends],
+        scatter(
+            [epoch for _, epoch, _ in ends],
+            [value for _, _, value in ends],
+            [said(search, trial, f" at epoch {epoch}") for trial, epoch, _ in ends],
             marker=RING | {"size": 6},
         )
     )
@@ -188,8 +181,10 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
     )
 
 
-def _course(search: Search, name: str, trial: Trial, line: dict[str, Any]) -> dict[str, Any]:
+def _course(name: str, trial: Trial, line: dict[str, Any]) -> dict[str, Any]:
     steps = sorted(trial.intermediate.items())
-    words = f"<b>trial {trial.number}</b> {trial.state}<br>epoch %{{x}}: "
-    told = [f"{words.replace('%{x}', str(epoch))}{objective(value, name)}" for epoch, value in steps]
-    return _scatter([epoch for epoch, _ in steps], [value for _, value in steps], told, mode="lines", line=line)
+    told = [
+        f"<b>trial {trial.number}</b> {trial.state}<br>epoch {epoch}: {objective(value, name)}"
+        for epoch, value in steps
+    ]
+    return scatter([epoch for epoch, _ in steps], [value for _, value in steps], told, mode="lines", line=line)
