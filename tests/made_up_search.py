@@ -18,6 +18,7 @@ SPACE: dict[str, Any] = {
     "data.batch_size": {"kind": "int", "low": 32, "high": 512, "log": True, "step": None},
 }
 OBJECTIVES = {"val/top1": "maximize", "train_seconds": "minimize"}
+BEST_RATES = {"sgd": 0.05, "adam": 0.003, "rmsprop": 0.004}
 EPOCHS = 6
 
 
@@ -26,23 +27,31 @@ def made_up_trials(count: int, objectives: int) -> list[dict[str, Any]]:
     draw = random.Random(0)
     found = []
     for number in range(count):
-        rate, optimizer, size = 0.001 * 300 ** draw.random(), draw.choice(["sgd", "adam", "rmsprop"]), draw.randint(32, 512)
-        best = {"sgd": 0.05, "adam": 0.003, "rmsprop": 0.004}[optimizer]
-        top1 = 0.6 * math.exp(-((math.log(rate / best) / 2.5) ** 2)) + 0.02 * draw.random()
-        state = "running" if number == count - 1 else "failed" if number % 7 == 6 else "pruned" if top1 < 0.25 else "complete"
+        params = {
+            "optimizer.lr": 0.001 * 300 ** draw.random(),
+            "optimizer": draw.choice(["sgd", "adam", "rmsprop"]),
+            "data.batch_size": draw.randint(32, 512),
+        }
+        away = math.log(params["optimizer.lr"] / BEST_RATES[params["optimizer"]]) / 2.5
+        top1 = 0.6 * math.exp(-(away**2)) + 0.02 * draw.random()
+        seconds = 20 + 4000 / params["data.batch_size"] + 3 * draw.random()
+        state = "failed" if number % 7 == 6 else "pruned" if top1 < 0.25 else "complete"
+        state = "running" if number == count - 1 else state
         epochs = {"complete": EPOCHS, "pruned": 2, "running": 1}.get(state, 0)
         found.append(
             {
                 "number": number,
                 "state": state,
-                "values": [top1, 20 + 4000 / size + 3 * draw.random()][:objectives] if state == "complete" else None,
-                "params": {"optimizer.lr": rate, "optimizer": optimizer, "data.batch_size": size},
-                "intermediate": {str(epoch): top1 * (1 - 0.6**epoch) / (1 - 0.6**EPOCHS) for epoch in range(1, epochs + 1)},
+                "values": [top1, seconds][:objectives] if state == "complete" else None,
+                "params": params,
+                "intermediate": {
+                    str(epoch): top1 * (1 - 0.6**epoch) / (1 - 0.6**EPOCHS) for epoch in range(1, epochs + 1)
+                },
                 "started": f"2026-11-26T{number // 60 % 24:02d}:{number % 60:02d}:00+00:00",
                 "ended": None,
                 "jobs": [str(number)],
             }
-        )  # fmt: skip
+        )
     return found
 
 

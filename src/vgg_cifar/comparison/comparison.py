@@ -64,11 +64,8 @@ class Comparison:
 
         Of a search, its objectives instead of test: who looks at many trials is about to choose.
         """
-        if self.search is not None:
-            return list(
-                dict.fromkeys([self.order, *(each for each in self.search.objectives if "/" in each), self.metric])
-            )
-        return list(dict.fromkeys([self.order, TEST, self.metric]))
+        others = [TEST] if self.search is None else [name for name in self.search.objectives if "/" in name]
+        return list(dict.fromkeys([self.order, *others, self.metric]))
 
     @property
     def in_groups(self) -> bool:
@@ -113,10 +110,11 @@ def compare(sources: Sequence[Path], asked: str | None = None, metric: str | Non
     groups = sorted(against(groups, base, metric), key=lambda group: _place(group, order))
     base = next((group for group in groups if base is not None and group.number == base.number), None)
     made = origins(runs)
-    drawn = {group.number: curves(group) for group in groups[:MOST_CURVES]}
+    single = search is not None and search.seeds_per_trial == 1
+    drawn = {group.number: curves(group) for group in groups[:MOST_CURVES] if not single}
     notes = [
         *faults,
-        *_notes(runs, groups, made, single=search is not None and search.seeds_per_trial == 1),
+        *_notes(runs, groups, made, single=single),
         *(fault for _, unread in drawn.values() for fault in unread),
     ]
     return Comparison(

@@ -18,10 +18,15 @@ MOST_ROWS = 40
 
 
 def pictures(found: Comparison) -> dict[str, dict[str, Any]]:
-    """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric."""
+    """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric.
+
+    A search has its own, see `trial_pictures`: of these only what groups of several seeds tell beside them.
+    """
     made = {"results": _results(found), "effects": _effects(found)} if found.in_groups else {}
-    made |= {"cost": _cost(found)}
-    made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
+    if found.search is None or "train_seconds" not in found.search.objectives:
+        made |= {"cost": _cost(found)}
+    if found.in_groups:
+        made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
     return {name: each for name, each in made.items() if each is not None}
 
 
@@ -119,7 +124,12 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
                     "text": said,
                     "hovertemplate": "%{text}<extra></extra>",
                     "meta": group.number,
-                    "marker": {"size": 10, "color": colour(place), "symbol": place % 8, "opacity": 0.85},
+                    "marker": {"size": 10, "opacity": 0.85}
+                    | (
+                        {"color": colour(place), "symbol": place % 8}
+                        if found.in_groups
+                        else {"color": "var(--series-0)"}
+                    ),
                 }
             )
     if not data:

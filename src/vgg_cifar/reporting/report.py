@@ -102,7 +102,6 @@ def _of_search(search: Search) -> dict[str, Any]:
     return {
         "states": trials.states(search),
         "leaders": trials.leaders(search),
-        "places": [(name, place) for place, name in enumerate(search.objectives)],
         "better": [trials.improvements(search, place) for place in range(len(search.objectives))],
         "shares": shares,
         "listed": [*best, *(trial for trial in listed if trial.number not in numbers)],

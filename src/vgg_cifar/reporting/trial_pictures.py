@@ -110,8 +110,8 @@ def _importance(shares: dict[str, float]) -> dict[str, Any] | None:
                 "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip",
             }
         ],
-        axis(range=[0, 1.08], showticklabels=False, showgrid=False, zeroline=False, fixedrange=True),
-        axis(range=[len(ranked) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False, fixedrange=True),
+        axis(range=[0, 1.08], showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True),
+        axis(range=[len(ranked) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True),
         height=46 * len(ranked) + 30,
         margin={"l": 8, "r": 12, "t": 4, "b": 4},
         annotations=[
@@ -142,7 +142,7 @@ def _front(search: Search) -> dict[str, Any] | None:
 
     return chart(
         [
-            marks(others, marker={"size": 8, "color": "var(--faint)", "opacity": 0.55}),
+            marks(others, marker={"size": 8, "color": "var(--faint)", "opacity": 0.8}),
             marks(
                 best, mode="lines+markers", marker={"size": 10, "color": BEST},
                 line={"shape": "hv" if direction == "minimize" else "vh", "width": 2, "color": BEST},
