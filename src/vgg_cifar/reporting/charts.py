@@ -61,6 +61,11 @@ def axis(title: str = "", **options: Any) -> dict[str, Any]:
     }
 
 
+def bare(**options: Any) -> dict[str, Any]:
+    """An axis that nobody sees, which stays as it is."""
+    return axis(showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True, **options)
+
+
 def chart(data: Sequence[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> dict[str, Any]:
     """A chart of traces over two axes."""
     return {

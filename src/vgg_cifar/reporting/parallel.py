@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vgg_cifar.comparison.search import Choice, Range, Search, Trial, Value
-from vgg_cifar.reporting.charts import axis, chart, scatter, shade, text
+from vgg_cifar.reporting.charts import bare, chart, scatter, shade, text
 from vgg_cifar.reporting.formatting import objective, setting
 
 MOST_ROWS = 12
@@ -53,7 +53,7 @@ def parallel(search: Search, best: Sequence[Trial]) -> dict[str, Any] | None:
     shades: dict[str, list[int]] = {}
     for place in range(len(best) - 1, 0, -1):
         shades.setdefault(shade(place, len(best)), []).append(place)
-    drawn = [_lines(rows, best, members, colour, 1.5) for colour, members in shades.items()]
+    drawn = [_lines(rows, best, members, colour, 1.5 if len(best) <= 60 else 1) for colour, members in shades.items()]
     scales = [
         {"type": "line", "x0": 0, "x1": 1, "y0": place, "y1": place, "layer": "below",
          "line": {"width": 1, "color": "var(--rule)"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from vgg_cifar.comparison import trials
 from vgg_cifar.comparison.search import Search, Trial
-from vgg_cifar.reporting.charts import axis, chart, scatter, shade, text
+from vgg_cifar.reporting.charts import axis, bare, chart, scatter, shade, text
 from vgg_cifar.reporting.formatting import is_share, objective, setting
 from vgg_cifar.reporting.parallel import parallel
 
@@ -53,15 +53,16 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
     """A mark per trial by its number, a line of the best so far; at the foot those that have no such number."""
     found = trials.complete(search)
     better = trials.improvements(search, place)
-    pruned = [trial for trial in search.trials if trial.state == trials.PRUNED]
-    seen = {trial.number: at for trial in pruned if place == 0 and (at := _last(trial)) is not None}
-    stopped = [trial for trial in pruned if trial.number in seen]
-    foot = {
-        state: [trial for trial in search.trials if trial.state == state and trial.number not in seen]
-        for state in (trials.PRUNED, "failed")
-    }
-    if not (found or any(foot.values()) or stopped):
+    pruned = [trial for trial in search.trials if trial.state == trials.PRUNED and place == 0]
+    ends = [(trial, *at) for trial in pruned if (at := _last(trial)) is not None]
+    foot = [
+        ([trial for trial in pruned if not trial.intermediate], RING),
+        ([trial for trial in search.trials if trial.state == "failed" and place == 0], CROSS),
+    ]
+    with_foot = any(those for those, _ in foot)
+    if not (found or ends or with_foot):
         return None
+    size = 8 if len(search.trials) <= 100 else 6
     best = [trial.values[place] for trial in better if trial.values]
     last = max((trial.number for trial in found), default=0)
     return chart(
@@ -72,25 +73,28 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
             ),
             scatter(
                 [trial.number for trial in found], [trial.values[place] for trial in found if trial.values],
-                [said(search, trial) for trial in found], marker={"size": 8, "color": "var(--series-0)"},
+                [said(search, trial) for trial in found], marker={"size": size, "color": "var(--series-0)"},
             ),
-            scatter(
-                [trial.number for trial in stopped], [seen[trial.number][1] for trial in stopped],
-                [said(search, trial, f" at epoch {seen[trial.number][0]}") for trial in stopped], marker=RING,
-            ),
+            _ends(search, [(trial.number, value, trial, epoch) for trial, epoch, value in ends], size),
             *(
                 scatter(
-                    [trial.number for trial in those], [0.03] * len(those),
-                    [said(search, trial) for trial in those], yaxis="y2", marker=mark,
+                    [trial.number for trial in those], [0] * len(those),
+                    [said(search, trial) for trial in those], yaxis="y2", marker=mark | {"size": size},
                 )
-                for those, mark in ((foot[trials.PRUNED], RING), (foot["failed"], CROSS))
+                for those, mark in foot
             ),
         ],
-        axis("trial", tickformat="d", nticks=9, zeroline=False),
-        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
-        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        axis("trial", tickformat="d", nticks=9, zeroline=False, anchor="y2" if with_foot else "y"),
+        axis(name, tickformat=_form(name), nticks=7, zeroline=False, domain=[0.1 if with_foot else 0, 1]),
+        yaxis2=bare(domain=[0, 0.1], range=[-1, 1]),
         height=340,
     )  # fmt: skip
+
+
+def _ends(search: Search, found: Sequence[tuple[int, float, Trial, int]], size: int) -> dict[str, Any]:
+    """A ring for each trial that was stopped: x, y, which, and after which epoch."""
+    words = [said(search, trial, f" at epoch {epoch}") for _, _, trial, epoch in found]
+    return scatter([x for x, *_ in found], [y for _, y, *_ in found], words, marker=RING | {"size": size})
 
 
 def _last(trial: Trial) -> tuple[int, float] | None:
@@ -110,8 +114,8 @@ def _importance(shares: dict[str, float]) -> dict[str, Any] | None:
                 "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip",
             }
         ],
-        axis(range=[0, 1.08], showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True),
-        axis(range=[len(ranked) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True),
+        bare(range=[0, 1.08]),
+        bare(range=[len(ranked) - 0.5, -0.8]),
         height=46 * len(ranked) + 30,
         margin={"l": 8, "r": 12, "t": 4, "b": 4},
         annotations=[
@@ -165,14 +169,7 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
         line = {"width": 1.25, "color": shade(place, len(best))}
         data.append(_course(name, trial, line if place else {"width": 3, "color": BEST}))
     ends = [(trial, *at) for trial in pruned if (at := _last(trial)) is not None]
-    data.append(
-        scatter(
-            [epoch for _, epoch, _ in ends],
-            [value for _, _, value in ends],
-            [said(search, trial, f" at epoch {epoch}") for trial, epoch, _ in ends],
-            marker=RING | {"size": 6},
-        )
-    )
+    data.append(_ends(search, [(epoch, value, trial, epoch) for trial, epoch, value in ends], 6))
     return chart(
         data,
         axis("epoch", tickformat="d", nticks=7, zeroline=False),
