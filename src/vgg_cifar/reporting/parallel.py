@@ -61,17 +61,8 @@ def parallel(search: Search, best: Sequence[Trial]) -> dict[str, Any] | None:
     ]  # fmt: skip
     return chart(
         [*drawn, _lines(rows, best, [0], "var(--series-1)", 3)],
-        axis(
-            range=[-0.02, 1.02], showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True
-        ),
-        axis(
-            range=[len(rows) - 0.55, -0.5],
-            showticklabels=False,
-            showgrid=False,
-            zeroline=False,
-            showline=False,
-            fixedrange=True,
-        ),
+        bare(range=[-0.02, 1.02]),
+        bare(range=[len(rows) - 0.55, -0.5]),
         height=ROW * len(rows) + 10,
         margin={"l": 8, "r": 8, "t": 4, "b": 4},
         shapes=scales,

@@ -11,24 +11,21 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from vgg_cifar.comparison import trials
 from vgg_cifar.comparison.options import typed
 from vgg_cifar.errors import printable
 from vgg_cifar.options import flat, spelled
-from vgg_cifar.reporting.formatting import change, duration, margin, objective, p_value, score, setting, short
+from vgg_cifar.reporting.formatting import change, duration, margin, p_value, score, short
+from vgg_cifar.reporting.trial_summary import trials_compared
 
 if TYPE_CHECKING:
     from vgg_cifar.agreement import Agreement, Metric
     from vgg_cifar.comparison import Comparison
-    from vgg_cifar.comparison.search import Search
 
 MARK = "bold yellow"
 MOST_ROWS = 20
 """Groups, or failures, of a comparison; the page has them all."""
 FEW_OPTIONS = 4
 """Of so many options that differ between runs, the values alone tell which is which."""
-MOST_TRIALS = 5
-"""Of the best ones of a search."""
 
 
 def configuration(raw: dict[str, Any], changed: dict[str, Any]) -> None:
@@ -170,7 +167,7 @@ def runs_compared(found: Comparison, page: Path) -> None:
     """Print a line per group of runs, what to be warned of, and where the page lies."""
     console = Console(highlight=False)
     if found.search is not None:
-        _search(console, found, found.search)
+        trials_compared(console, found, found.search)
     if found.in_groups:
         _groups(console, found)
     for note in found.notes:
@@ -217,34 +214,3 @@ def _groups(console: Console, found: Comparison) -> None:
             f"By {found.order}. ±: 95% interval over seeds. Difference of {found.metric}, p by paired t-test and Holm."
         )
         console.print(Text(legend, "dim"))
-
-
-def _search(console: Console, found: Comparison, search: Search) -> None:
-    """How far a search has come, and the trials to choose from."""
-    states = ", ".join(f"{count} {state}" for state, count in trials.states(search).items())
-    title = f"{len(search.trials)} of {search.n_trials} trials" + (f" ({states})" if states else "")
-    console.print(Text.assemble((printable(short(search.study)), "bold"), f": {title}"))
-    best = trials.leaders(search)
-    if not best:
-        return
-    few = len(search.space) <= FEW_OPTIONS
-    what = " ".join(search.space) if few else "options"
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("trial", *search.objectives, what, "run"):
-        table.add_column(
-            Text(printable(heading)),
-            justify="left" if heading in (what, "run") else "right",
-            no_wrap=heading != what,
-            overflow="fold",
-        )
-    for trial in best[:MOST_TRIALS]:
-        values = [objective(value, name) for name, value in zip(search.objectives, trial.values or (), strict=True)]
-        options = [f"{'' if few else f'{key}='}{setting(value)}" for key, value in trial.params.items()]
-        runs = ", ".join(run.folder.path.name for run in found.tried[trial.number])
-        table.add_row(
-            str(trial.number), *values, Text(printable(short(" ".join(options)))), Text(printable(short(runs, 30)))
-        )
-    console.print(table)
-    which = "No trial beats these in both" if len(search.objectives) > 1 else "The best"
-    more = f"; {len(best) - MOST_TRIALS} more on the page" if len(best) > MOST_TRIALS else ""
-    console.print(Text(f"{which}, by {', '.join(list(search.objectives)[:2])}{more}.", "dim"))
