@@ -89,7 +89,7 @@ def compare(sources: Sequence[Path], asked: str | None = None, metric: str | Non
     Args:
         sources: folders that hold runs at any depth, or are runs.
         asked: for the baseline, see `groups.baseline`.
-        metric: a final metric of `result.json`; None is test/top1, of a search its first objective.
+        metric: a final metric of `result.json`; None is test/top1, of a search its first objective, or what there is.
 
     Raises:
         UserError: if there is no run, no such metric, or not one such baseline.
@@ -144,8 +144,8 @@ def _only(searched: Mapping[Path, Search], runs: Sequence[Run]) -> tuple[Path, S
 
 def _main(search: Search | None, known: Sequence[str]) -> str:
     """What to compare by when nobody says."""
-    wanted = (*search.objectives, VALIDATION, TEST, *known) if search is not None else ()
-    return next((name for name in wanted if name in known), TEST)
+    first = search.objectives if search is not None else (TEST,)
+    return next((name for name in (*first, VALIDATION, TEST, *known) if name in known), TEST)
 
 
 def is_loss(metric: str) -> bool:

@@ -37,7 +37,7 @@ def report(
     Args:
         sources: folders that hold runs at any depth, or are runs.
         baseline: a group's number, or overrides that fit one group; None takes the one nearest to the defaults.
-        metric: a final metric to compare by; None is test/top1, of a search its first objective.
+        metric: a final metric to compare by; None is test/top1, of a search its first objective, or what there is.
         to: the folder to write to, made if it is not there; None is the one source.
 
     Returns:

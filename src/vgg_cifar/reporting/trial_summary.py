@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vgg_cifar.comparison import trials
+from vgg_cifar.comparison.options import ABSENT
 from vgg_cifar.errors import printable
 from vgg_cifar.reporting.formatting import objective, setting, short
 
@@ -42,12 +43,14 @@ def trials_compared(console: Console, found: Comparison, search: Search) -> None
         )
     for trial in best[:MOST_TRIALS]:
         values = [objective(value, name) for name, value in zip(search.objectives, trial.values or (), strict=True)]
-        options = [f"{'' if few else f'{key}='}{setting(value)}" for key, value in trial.params.items()]
+        given = {key: setting(trial.params[key]) if key in trial.params else ABSENT for key in search.space}
+        options = given.values() if few else (f"{key}={value}" for key, value in given.items() if value != ABSENT)
         runs = ", ".join(run.folder.path.name for run in found.tried[trial.number])
         table.add_row(
             str(trial.number), *values, Text(printable(short(" ".join(options)))), Text(printable(short(runs, 30)))
         )
     console.print(table)
-    which = "No trial beats these in both" if len(search.objectives) > 1 else "The best"
+    both = " and ".join(list(search.objectives)[:2])
+    which = f"No trial beats these in both {both}" if len(search.objectives) > 1 else f"The best by {both}"
     more = f"; {len(best) - MOST_TRIALS} more on the page" if len(best) > MOST_TRIALS else ""
-    console.print(Text(f"{which}, by {', '.join(list(search.objectives)[:2])}{more}.", "dim"))
+    console.print(Text(printable(f"{which}{more}."), "dim"))
