@@ -29,7 +29,7 @@ def searches(sweeps: Sequence[Sweep]) -> tuple[dict[Path, Search], list[str]]:
         try:
             search = Search.read(sweep.folder)
         except UserError as error:
-            faults.append(f"Nothing is said of a search: {error}")
+            faults.append(f"Nothing is said of a search: {str(error).replace(f'{sweep.folder}/', '')}")
             continue
         if search is not None:
             found[sweep.folder] = search
