@@ -50,9 +50,9 @@ def scatter(x: Sequence[Any], y: Sequence[Any], words: Sequence[str], **more: An
 
 
 def axis(title: str = "", **options: Any) -> dict[str, Any]:
-    """An axis with few, faint lines."""
+    """An axis with few, faint lines; its title may be any text."""
     return {
-        "title": {"text": title, "standoff": 8, "font": {"size": 13}},
+        "title": {"text": text(title, 60), "standoff": 8, "font": {"size": 13}},
         "gridcolor": "var(--grid)",
         "linecolor": "var(--rule)",
         "zerolinecolor": "var(--grid)",

@@ -36,7 +36,7 @@ def trials_compared(console: Console, found: Comparison, search: Search) -> None
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("trial", *search.objectives, what, "run"):
         table.add_column(
-            Text(printable(heading)),
+            Text(printable(short(heading, 60 if heading == what else 20))),
             justify="left" if heading in (what, "run") else "right",
             no_wrap=heading != what,
             overflow="fold",
