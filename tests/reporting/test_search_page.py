@@ -123,6 +123,30 @@ def test_an_option_that_not_every_trial_has_leaves_a_gap(tmp_path: Path) -> None
     assert f"trial{without.number}" not in Read(report([tmp_path / "search"])).text
 
 
+def test_only_what_has_no_number_is_at_the_foot_of_the_history(tmp_path: Path) -> None:
+    search = make_search(tmp_path / "search", objectives=2)
+    charts = trial_pictures(search)
+    failed = [trial.number for trial in search.trials if trial.state == "failed"]
+    assert [trace["x"] for trace in charts["history-0"]["data"] if trace.get("yaxis") == "y2"] == [failed]
+    assert "yaxis2" not in charts["history-1"]["layout"], "an empty foot would cover what lies behind it"
+    silent = [each.model_copy(update={"intermediate": {}}) for each in search.trials]
+    charts = trial_pictures(search.model_copy(update={"trials": silent}))
+    assert len([trace for trace in charts["history-0"]["data"] if trace.get("yaxis") == "y2"]) == 2
+    assert "intermediate" not in charts
+
+
+def test_of_a_long_training_a_line_keeps_its_end_and_some_points(tmp_path: Path) -> None:
+    search = make_search(tmp_path / "search", count=8)
+    long = [
+        each.model_copy(update={"intermediate": {epoch: epoch / 5000 for epoch in range(1, 5001)}})
+        for each in search.trials
+    ]
+    line = trial_pictures(search.model_copy(update={"trials": long}))["intermediate"]["data"][0]["x"]
+    assert line[-1] == 5000
+    assert line == sorted(line)
+    assert 100 < len(line) <= 200
+
+
 def test_a_place_on_a_logarithmic_row_is_that_of_the_logarithm(tmp_path: Path) -> None:
     search = make_search(tmp_path / "search", count=8)
     rates = [0.001, 0.3, (0.001 * 0.3) ** 0.5]

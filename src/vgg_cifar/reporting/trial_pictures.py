@@ -16,6 +16,10 @@ MOST_LINES = 200
 MOST_BARS = 15
 MOST_PARAMS = 8
 """Of a trial, where it says what it is."""
+MOST_SAID = 2000
+"""Trials that say so: of more, the page would grow too large."""
+MOST_POINTS = 200
+"""Of a line."""
 BEST = "var(--series-1)"
 RING = {"size": 8, "symbol": "circle-open", "color": "var(--soft)", "line": {"width": 1.5}}
 CROSS = {"size": 8, "symbol": "x-thin-open", "color": "var(--bad)", "line": {"width": 2}}
@@ -36,7 +40,8 @@ def said(search: Search, trial: Trial, more: str = "") -> str:
     values = zip(search.objectives, trial.values or (), strict=False)
     lines = [f"<b>trial {trial.number}</b> {trial.state}{more}"]
     lines += [f"{text(name, 40)}: {objective(value, name)}" for name, value in values]
-    lines += [f"{text(key, 40)}={text(setting(value), 40)}" for key, value in list(trial.params.items())[:MOST_PARAMS]]
+    params = list(trial.params.items())[:MOST_PARAMS] if len(search.trials) <= MOST_SAID else []
+    lines += [f"{text(key, 40)}={text(setting(value), 40)}" for key, value in params]
     return "<br>".join(lines)
 
 
@@ -82,11 +87,12 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
                     [said(search, trial) for trial in those], yaxis="y2", marker=mark | {"size": size},
                 )
                 for those, mark in foot
+                if those
             ),
         ],
         axis("trial", tickformat="d", nticks=9, zeroline=False, anchor="y2" if with_foot else "y"),
         axis(name, tickformat=_form(name), nticks=7, zeroline=False, domain=[0.1 if with_foot else 0, 1]),
-        yaxis2=bare(domain=[0, 0.1], range=[-1, 1]),
+        **({"yaxis2": bare(domain=[0, 0.1], range=[-1, 1])} if with_foot else {}),
         height=340,
     )  # fmt: skip
 
@@ -179,7 +185,8 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
 
 
 def _course(name: str, trial: Trial, line: dict[str, Any]) -> dict[str, Any]:
-    steps = sorted(trial.intermediate.items())
+    steps = sorted(trial.intermediate.items(), reverse=True)
+    steps = steps[:: -(-len(steps) // MOST_POINTS) or 1][::-1]
     told = [
         f"<b>trial {trial.number}</b> {trial.state}<br>epoch {epoch}: {objective(value, name)}"
         for epoch, value in steps
