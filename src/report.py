@@ -2,6 +2,7 @@
 
 Writes report.html and report.csv into `to`, by default the one folder given. `runs` are folders that hold runs at any
 depth, or runs. `baseline` is a group's number, or overrides that fit one group: baseline=optimizer=sgd,dropout=none.
+Of a search, `metric` is its first objective by default.
 """
 
 import vgg_cifar.interruptible  # noqa: F401
