@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 OLDEST := .venv-oldest
 export PYTHONUNBUFFERED := 1
+# Where Python is told to write no bytecode, every start would compile torch anew: 10 s.
+COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 
 .PHONY: help setup train test soak oldest lint format benchmark lock clean
 
@@ -21,7 +23,7 @@ $(READY): requirements.lock
 	@echo "Installing the locked packages into $(VENV) (the first time: one to three minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || echo "uv cannot be had: pip does it, more slowly"
 	@if [ -x $(BIN)/uv ]; \
-	  then $(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
+	  then $(BIN)/uv pip sync --quiet $(COMPILED) --python $(BIN)/python --require-hashes requirements.lock; \
 	  else $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock; fi
 	@touch $(READY)
 

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+if TYPE_CHECKING:
+    from vgg_cifar.sweeps.plan import Compose
+
+
+def composer(context: HydraContext, master: DictConfig) -> Compose:
+    """How the jobs of a sweep are composed.
+
+    Args:
+        context: Hydra's.
+        master: what it composed for the sweep as a whole.
+    """
+
+    def compose(overrides: list[str], number: int = 0) -> DictConfig:
+        composed = context.config_loader.load_sweep_config(master, overrides)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number
+        return composed
+
+    return compose
 
 
 class IsolatedLauncher(Launcher):
@@ -38,13 +58,7 @@ class IsolatedLauncher(Launcher):
         from vgg_cifar.sweeps.options import LauncherOptions
 
         jobs, options = [*map(list, job_overrides)], LauncherOptions(**self.options)
-        code = exit_code(lambda: launch(jobs, options, self.config, self._composed))
+        code = exit_code(lambda: launch(jobs, options, self.config, composer(self.context, self.config)))
         if code:
             sys.exit(code)
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED, _return_value=code) for job in job_overrides]
-
-    def _composed(self, overrides: list[str], number: int = 0) -> DictConfig:
-        composed = self.context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = number
-        return composed

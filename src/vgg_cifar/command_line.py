@@ -15,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vgg_cifar.composition import compose_and_check, parse, refuse_changes_of_hydra, with_later_options
+from vgg_cifar.composition import compose_and_check, compose_only, parse, refuse_changes_of_hydra, with_later_options
 from vgg_cifar.config import FOUND
 from vgg_cifar.errors import (
     DONE,
@@ -214,6 +214,9 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
         UserError: for any mistake in any job.
     """
     from vgg_cifar.sweeps.launching import refuse_what_cannot_run
+    from vgg_cifar.sweeps.search.launching import refuse_what_cannot_be_searched
+    from vgg_cifar.sweeps.search.options import is_search, search_options
+    from vgg_cifar.sweeps.search.space import Space
     from vgg_cifar.sweeps.sweep import default_name
 
     parsed = parse(overrides)
@@ -222,8 +225,12 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
         fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
         own = [each for each in fixed if not re.match(r"hydra\b", each)]
         overrides = [*overrides, f"sweep={default_name('sweep', swept, own)}"]
+    of_hydra = [each for each in overrides if re.match(r"\+*hydra\b", each)]
+    space = None
+    if is_search(compose_only(of_hydra)[1]):
+        space = Space([each for each in overrides if each not in of_hydra])
     jobs = []
-    for job in _jobs(overrides):
+    for job in _jobs(overrides) if space is None else ([*corner, *of_hydra] for corner in space.corners()):
         composed = compose_and_check(job)
         refuse_changes_of_hydra(composed)
         jobs.append(composed)
@@ -231,6 +238,8 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     if any(job.sweep_dir != path for job in jobs):
         raise UserError("sweep: all jobs lie in one folder; give one name")
     _can_hold_runs(path, "hydra.sweep.dir")
+    if space is not None:
+        refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs])
     refuse_what_cannot_run(path, [job.config for job in jobs], launcher_options(jobs[0].hydra))
     return overrides
 

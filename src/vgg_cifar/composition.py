@@ -99,7 +99,7 @@ def refuse_changes_of_hydra(composed: Composed) -> None:
     typed = {override.key_or_group.removeprefix("hydra.") for override in said}
     shipped = _shipped_hydra(tuple(str(each.input_line) for each in said if each.key_or_group.startswith("hydra/")))
     for key in sorted(composed.hydra.keys() | shipped.keys()):
-        may_differ = key.startswith(PER_COMMAND) or key in typed
+        may_differ = key.startswith(PER_COMMAND) or any(key == each or key.startswith(f"{each}.") for each in typed)
         if not may_differ and composed.hydra.get(key) != shipped.get(key):
             raise UserError(f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped")
 

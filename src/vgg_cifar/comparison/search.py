@@ -62,9 +62,10 @@ class _Span(_Part):
 
 
 class FloatRange(_Span):
-    """Any number from `low` to `high`; evenly by its logarithm with `log`."""
+    """Any number from `low` to `high`, evenly by its logarithm with `log`; or those that are `step` apart."""
 
     kind: Literal["float"] = "float"
+    step: Annotated[float, Field(gt=0, lt=2.0**63)] | None = None
 
 
 class IntRange(_Span):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
@@ -20,6 +19,7 @@ from vgg_cifar.reporting.formatting import duration
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.pool import Running
 from vgg_cifar.sweeps.process import Ended
+from vgg_cifar.sweeps.source import Source
 
 REFRESH_SECONDS = 1.0
 STATES = ("finished", "pruned", "running", "elsewhere", "failed", "interrupted", "queued")
@@ -48,14 +48,14 @@ class Board:
     Args:
         title: what the sweep is called.
         console: where to draw.
-        expected: tells how many jobs there will be in all; None if just those that there are.
+        source: of the jobs.
     """
 
-    def __init__(self, title: str, console: Console, expected: Callable[[], int | None]) -> None:
+    def __init__(self, title: str, console: Console, source: Source) -> None:
         self.title = title
         self.console = console
         self.rows: dict[int, _Row] = {}
-        self._expected = expected
+        self._source = source
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._drawn = 0.0
         self._took: list[float] = []
@@ -70,7 +70,7 @@ class Board:
         """Leave the last account on the screen."""
         if self._live is not None:
             self._live.stop()
-        unfinished = any(row.state not in SETTLED for row in self.rows.values()) or len(self.rows) < self._in_all()
+        unfinished = any(row.state not in SETTLED for row in self.rows.values()) or self._source.to_come()
         how = "; the same command goes on" if unfinished else ""
         self._say((self.title, "bold"), f": {self._counts()}{how}")
 
@@ -82,9 +82,9 @@ class Board:
         said = "; ".join(part for part in parts if part)
         self._say((self.title, "bold"), f": {self._in_all()} jobs" + (f" ({said})" if said else ""))
 
-    def add(self, job: Job, label: str, *, begun: bool) -> None:
+    def add(self, job: Job, *, begun: bool) -> None:
         """One more job, which was begun before or not."""
-        self.rows[job.number] = _Row(label, begun=begun, of=job.config.trainer.max_epochs)
+        self.rows[job.number] = _Row(self._source.label(job), begun=begun, of=job.config.trainer.max_epochs)
 
     def finished_before(self, job: Job) -> None:
         """Nothing is to be done."""
@@ -186,13 +186,14 @@ class Board:
         left = self._left()
         said = [f"{count['finished']} of {self._in_all()} finished"]
         said += [f"{count[state]} {state}" for state in STATES[1:] if count[state]]
-        return ", ".join(said) + (f"; about {duration(left)} left" if left else "")
+        parts = [", ".join(said), self._source.note(), f"about {duration(left)} left" if left else ""]
+        return "; ".join(part for part in parts if part)
 
     def _left(self) -> float:
         """Seconds, if the jobs to come take as long as those that ended; 0 where nothing is left or known."""
         running = [row for row in self.rows.values() if row.state == "running"]
         waiting = sum(row.state in ("queued", "elsewhere") for row in self.rows.values())
-        waiting += self._in_all() - len(self.rows)
+        waiting += self._source.to_come()
         took = self._took or [row.seconds * row.of / row.epochs for row in running if row.epochs]
         if not took or not (running or waiting):
             return 0.0
@@ -200,7 +201,7 @@ class Board:
         return (waiting * one + sum(max(0.0, one - row.seconds) for row in running)) / self._at_a_time
 
     def _in_all(self) -> int:
-        return max(len(self.rows), self._expected() or 0)
+        return len(self.rows) + self._source.to_come()
 
     def _say(self, *parts: str | tuple[str, str]) -> None:
         """A line of texts, some with a style; a job's own words have no power over the terminal."""

@@ -36,7 +36,7 @@ def run_jobs(title: str, source: Source, pool: Pool, console: Console, *, stop_a
     Returns:
         The exit code: 0 if all are finished, 1 if one failed, 75 if interrupted.
     """
-    board = Board(title, console, source.expected)
+    board = Board(title, console, source)
     with pool, _signals() as asked, board:
         sweeping = _Sweeping(source, pool, board, stop_at_failure=stop_at_failure)
         while sweeping.goes_on():
@@ -96,14 +96,14 @@ class _Sweeping:
     def _takes_in(self, job: Job) -> None:
         """Put a job into the queue, unless it is finished."""
         status = status_of(job)
-        self.board.add(job, self.source.label(job), begun=status in ("interrupted", "failed"))
+        self.board.add(job, begun=status in ("interrupted", "failed"))
         if status == FINISHED:
             self._was_finished(job)
         else:
             self.queue.append(job)
 
     def _has_a_job_waiting(self) -> bool:
-        while not self.queue and (job := self.source.next()) is not None:
+        while not self.queue and (job := self.source.next(self.pool.has_room_for)) is not None:
             self._takes_in(job)
         return bool(self.queue)
 

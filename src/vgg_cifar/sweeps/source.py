@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from vgg_cifar.config import Config
 from vgg_cifar.sweeps.job import Job, labels
 from vgg_cifar.sweeps.process import Ended
 
@@ -14,14 +16,17 @@ class Source(Protocol):
     def known(self) -> list[Job]:
         """Those that there are before anything runs, in their order."""
 
-    def next(self) -> Job | None:
-        """One more, asked for when there is room and nothing waits; None if there is none at the moment."""
+    def next(self, has_room: Callable[[Config], bool]) -> Job | None:
+        """One more, asked for when nothing waits; None if there is none at the moment."""
 
     def expects_more(self) -> bool:
         """Whether there may be another one later, though nothing runs here."""
 
-    def expected(self) -> int | None:
-        """How many there will be in all, if it is not just those that there are."""
+    def to_come(self) -> int:
+        """How many there will be beside those that were given, as far as is known."""
+
+    def note(self) -> str:
+        """What a person should know beside how many jobs have ended."""
 
     def label(self, job: Job) -> str:
         """What tells the job from the others."""
@@ -48,7 +53,7 @@ class Listed:
         """All."""
         return self._jobs
 
-    def next(self) -> Job | None:
+    def next(self, has_room: Callable[[Config], bool]) -> Job | None:
         """None more."""
         return None
 
@@ -56,9 +61,13 @@ class Listed:
         """Never."""
         return False
 
-    def expected(self) -> int | None:
-        """Just these."""
-        return None
+    def to_come(self) -> int:
+        """None."""
+        return 0
+
+    def note(self) -> str:
+        """Nothing."""
+        return ""
 
     def label(self, job: Job) -> str:
         """The overrides that not all jobs share."""

@@ -102,6 +102,18 @@ class Sweep:
                 "another sweep=..., or mix them with hydra.launcher.mix_versions=true"
             )
 
+    def known(self, wanted: Wanted) -> Job | None:
+        """The job that a run is, if it is one already.
+
+        Raises:
+            UserError: if `sweep.json` is damaged.
+        """
+        stored, its_key = self._read(), key(wanted.config.model_dump())
+        for entry in stored.jobs if stored is not None else ():
+            if entry.key == its_key:
+                return Job(entry.number, its_key, self.path / entry.folder, wanted.overrides, wanted.config)
+        return None
+
     def jobs(
         self,
         wanted: Sequence[Wanted],

@@ -1,0 +1,1 @@
+"""Sweeps that think of their next run: Optuna's studies over the runs of a sweep."""
