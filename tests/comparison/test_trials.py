@@ -34,6 +34,8 @@ def test_the_best_are_first_whichever_direction_is_better() -> None:
     values = [[0.2], "pruned", [0.5], "failed", [0.1], [0.5]]
     assert numbers(trials.best_first(search(values, a="maximize"))) == [2, 5, 0, 4], "of equals the earlier"
     assert numbers(trials.best_first(search(values, a="minimize"))) == [4, 0, 2, 5]
+    both = search([[0.5, 2.0], [0.5, 1.0]], a="maximize", b="minimize")
+    assert numbers(trials.best_first(both)) == [1, 0], "of equals that which is better otherwise"
 
 
 def test_the_best_so_far_only_gets_better() -> None:

@@ -81,6 +81,16 @@ def test_the_terminal_names_the_best_trials_in_a_few_lines(
     assert "No trial beats these in both val/top1 and train_seconds" in capsys.readouterr().out
 
 
+def test_a_search_that_looked_at_no_epoch_shows_the_curves_of_its_best_runs(tmp_path: Path) -> None:
+    search = make_search(tmp_path / "search")
+    silent = [each.model_copy(update={"intermediate": {}}) for each in search.trials]
+    search.model_copy(update={"trials": silent}).write(tmp_path / "search")
+    text = " ".join(Read(report([tmp_path / "search"])).text.split())
+    assert "Learning curves" in text
+    assert "while they trained" not in text
+    assert "The first 8 by val/top1" in text
+
+
 def without_trials(search: Search) -> Search:
     return search.model_copy(update={"trials": [], "importance": {}})
 

@@ -36,7 +36,7 @@ class Comparison:
         groups: in order, those without the metric last.
         base: the group that the others are compared with; None where there is none.
         effects: of each option.
-        curves: by the number of a group, of the first `MOST_CURVES`.
+        curves: by the number of a group, of the first `MOST_CURVES`; none where a search tells those of all its trials.
         origins: what the runs were made of.
         sweeps: those that the runs belong to.
         search: what made the runs, where they are all of one search.
@@ -111,7 +111,8 @@ def compare(sources: Sequence[Path], asked: str | None = None, metric: str | Non
     base = next((group for group in groups if base is not None and group.number == base.number), None)
     made = origins(runs)
     single = search is not None and search.seeds_per_trial == 1
-    drawn = {group.number: curves(group) for group in groups[:MOST_CURVES] if not single}
+    has_courses = search is not None and any(trial.intermediate for trial in search.trials)
+    drawn = {group.number: curves(group) for group in groups[:MOST_CURVES] if not (single and has_courses)}
     notes = [
         *faults,
         *_notes(runs, groups, made, single=single),

@@ -76,8 +76,9 @@ def complete(search: Search) -> list[Trial]:
 
 
 def best_first(search: Search) -> list[Trial]:
-    """The complete trials by the first objective."""
-    return sorted(complete(search), key=lambda trial: -goodness(search, trial))
+    """The complete trials by the first objective; of equals, by the others."""
+    places = range(len(search.objectives))
+    return sorted(complete(search), key=lambda trial: [-goodness(search, trial, place) for place in places])
 
 
 def improvements(search: Search, place: int = 0) -> list[Trial]:

@@ -20,13 +20,12 @@ MOST_ROWS = 40
 def pictures(found: Comparison) -> dict[str, dict[str, Any]]:
     """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric.
 
-    A search has its own, see `trial_pictures`: of these only what groups of several seeds tell beside them.
+    A search has its own, see `trial_pictures`: of these only what they do not tell.
     """
     made = {"results": _results(found), "effects": _effects(found)} if found.in_groups else {}
     if found.search is None or "train_seconds" not in found.search.objectives:
         made |= {"cost": _cost(found)}
-    if found.in_groups:
-        made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
+    made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
     return {name: each for name, each in made.items() if each is not None}
 
 

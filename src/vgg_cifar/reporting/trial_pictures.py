@@ -50,8 +50,9 @@ def by_share(shares: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def _form(name: str) -> str:
-    return "~%" if is_share(name) else "~g" if name.endswith("loss") else "~s"
+def _form(name: str, values: Sequence[float]) -> str:
+    """How plotly writes the numbers along an axis."""
+    return "~%" if is_share(name) else "~s" if max(map(abs, values), default=0) >= 10_000 else "~g"
 
 
 def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
@@ -91,7 +92,7 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
             ),
         ],
         axis("trial", tickformat="d", nticks=9, zeroline=False, anchor="y2" if with_foot else "y"),
-        axis(name, tickformat=_form(name), nticks=7, zeroline=False, domain=[0.1 if with_foot else 0, 1]),
+        axis(name, tickformat=_form(name, best), nticks=7, zeroline=False, domain=[0.1 if with_foot else 0, 1]),
         **({"yaxis2": bare(domain=[0, 0.1], range=[-1, 1])} if with_foot else {}),
         height=340,
     )  # fmt: skip
@@ -145,6 +146,8 @@ def _front(search: Search) -> dict[str, Any] | None:
     others = [trial for trial in found if trial.number not in numbers]
     best = sorted(best, key=lambda trial: trial.values[1] if trial.values else 0)
 
+    gains, costs = ([trial.values[place] for trial in best if trial.values] for place in (0, 1))
+
     def marks(those: Sequence[Trial], **more: Any) -> dict[str, Any]:
         points = [trial.values for trial in those if trial.values]
         words = [said(search, trial) for trial in those]
@@ -158,8 +161,8 @@ def _front(search: Search) -> dict[str, Any] | None:
                 line={"shape": "hv" if direction == "minimize" else "vh", "width": 2, "color": BEST},
             ),
         ],
-        axis(f"{cost} ({direction})", tickformat=_form(cost), nticks=7, zeroline=False),
-        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
+        axis(f"{cost} ({direction})", tickformat=_form(cost, costs), nticks=7, zeroline=False),
+        axis(name, tickformat=_form(name, gains), nticks=7, zeroline=False),
         height=380,
     )  # fmt: skip
 
@@ -179,7 +182,7 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
     return chart(
         data,
         axis("epoch", tickformat="d", nticks=7, zeroline=False),
-        axis(name, tickformat=_form(name), nticks=7, zeroline=False),
+        axis(name, tickformat=_form(name, [value for _, _, value in ends]), nticks=7, zeroline=False),
         height=380,
     )
 
