@@ -61,6 +61,12 @@ def axis(title: str = "", **options: Any) -> dict[str, Any]:
     }
 
 
+def counted(title: str, most: int, **options: Any) -> dict[str, Any]:
+    """An axis of whole numbers up to some; of a few, each has its tick."""
+    ticks = {"dtick": 1} if most <= 8 else {"nticks": 8}
+    return axis(title, tickformat="d", zeroline=False, **ticks, **options)
+
+
 def bare(**options: Any) -> dict[str, Any]:
     """An axis that nobody sees, which stays as it is."""
     return axis(showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True, **options)

@@ -10,7 +10,7 @@ from vgg_cifar.comparison.curves import CURVES, Curve
 from vgg_cifar.comparison.groups import Group
 from vgg_cifar.comparison.runs import Run
 from vgg_cifar.comparison.statistics import Estimate
-from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, rows, text
+from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, counted, rows, text
 from vgg_cifar.reporting.formatting import change, duration, margin, score
 
 MOST_ROWS = 40
@@ -142,16 +142,17 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
 
 
 def _curves(found: Comparison, name: str) -> dict[str, Any] | None:
-    data = []
+    data, longest = [], 0
     for place, group in enumerate(found.groups):
         curve = found.curves.get(group.number, {}).get(name)
         if curve is not None:
             data += _curve(curve, name, group, place)
+            longest = max(longest, *curve.epochs)
     if not data:
         return None
     return chart(
         data,
-        axis("epoch", rangemode="tozero", tickformat="d", nticks=7, zeroline=False),
+        counted("epoch", longest, rangemode="tozero"),
         axis(tickformat=_form(name), nticks=6, zeroline=False),
         height=290,
         margin={"l": 8, "r": 12, "t": 8, "b": 44},

@@ -7,7 +7,7 @@ from typing import Any
 
 from vgg_cifar.comparison import trials
 from vgg_cifar.comparison.search import Search, Trial
-from vgg_cifar.reporting.charts import axis, bare, chart, scatter, shade, text
+from vgg_cifar.reporting.charts import axis, bare, chart, counted, scatter, shade, text
 from vgg_cifar.reporting.formatting import is_share, objective, setting
 from vgg_cifar.reporting.parallel import parallel
 
@@ -91,7 +91,7 @@ def _history(search: Search, place: int, name: str) -> dict[str, Any] | None:
                 if those
             ),
         ],
-        axis("trial", tickformat="d", nticks=9, zeroline=False, anchor="y2" if with_foot else "y"),
+        counted("trial", len(search.trials), anchor="y2" if with_foot else "y"),
         axis(name, tickformat=_form(name, best), nticks=7, zeroline=False, domain=[0.1 if with_foot else 0, 1]),
         **({"yaxis2": bare(domain=[0, 0.1], range=[-1, 1])} if with_foot else {}),
         height=340,
@@ -170,7 +170,8 @@ def _front(search: Search) -> dict[str, Any] | None:
 def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | None:
     """A line per trial by epoch: the better, the stronger; those that were stopped end in a ring."""
     pruned = [trial for trial in search.trials if trial.state == trials.PRUNED and trial.intermediate][-MOST_LINES:]
-    if max((len(trial.intermediate) for trial in (*best, *pruned)), default=0) < 2:
+    epochs = {epoch for trial in (*best, *pruned) for epoch in trial.intermediate}
+    if len(epochs) < 2:
         return None
     name = next(iter(search.objectives))
     data = [_course(name, trial, {"width": 1.25, "color": "var(--faint)", "dash": "dot"}) for trial in pruned]
@@ -181,7 +182,7 @@ def _intermediate(search: Search, best: Sequence[Trial]) -> dict[str, Any] | Non
     data.append(_ends(search, [(epoch, value, trial, epoch) for trial, epoch, value in ends], 6))
     return chart(
         data,
-        axis("epoch", tickformat="d", nticks=7, zeroline=False),
+        counted("epoch", max(epochs)),
         axis(name, tickformat=_form(name, [value for _, _, value in ends]), nticks=7, zeroline=False),
         height=380,
     )
