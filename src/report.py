@@ -2,6 +2,7 @@
 
 Writes report.html and report.csv into `to`, by default the one folder given. `runs` are folders that hold runs at any
 depth, or runs. `baseline` is a group's number, or overrides that fit one group: baseline=optimizer=sgd,dropout=none.
+Of a search, `metric` is its first objective by default.
 """
 
 import vgg_cifar.interruptible  # noqa: F401
@@ -15,7 +16,7 @@ from vgg_cifar.errors import UserError
 
 def main() -> int:
     """Compare, print, write."""
-    given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": "test/top1", "to": None})
+    given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": None, "to": None})
     sources = [each.strip() for each in (given["runs"] or "").split(",") if each.strip()]
     if not sources:
         raise UserError("runs: which ones? runs=outputs/sweeps/...")
@@ -23,7 +24,7 @@ def main() -> int:
     register_resolvers()
     from vgg_cifar.reporting.report import report
 
-    report(sources, given["baseline"], given["metric"] or "test/top1", given["to"])
+    report(sources, given["baseline"], given["metric"], given["to"])
     return 0
 
 

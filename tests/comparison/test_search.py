@@ -99,6 +99,7 @@ def test_an_option_keeps_the_kind_of_its_value(tmp_path: Path) -> None:
         (changed("space", "optimizer.lr", "low", to=0.5), "low is above high"),
         (changed("space", "optimizer", "choices", to=[]), "space.optimizer.choice.choices: "),
         (changed("space", to={"\x1b[2J\n<b>": {}}), "space.\\x1b[2J\\n<b>: "),
+        (changed("study", to="\ud800"), "damaged: study: "),
         (changed("study", to="x" * 2000), "study: String should have at most 1000 characters"),
     ],
 )

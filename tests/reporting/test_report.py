@@ -4,7 +4,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from browser import Browser
 from hand_made import RESULT, configuration, make_run
 from PIL import Image
+from read_page import Read
 
 from vgg_cifar.errors import UserError
 from vgg_cifar.reporting.report import report
@@ -20,27 +20,6 @@ from vgg_cifar.runs.folder import RunFolder
 
 HOSTILE = "<script>bad()</script><!--</style>{{ 7*7 }}%{x}<b>'\"&amp;\ud800=HYPERLINK()"
 EPOCHS = 4
-
-
-class Read(HTMLParser):
-    """The text of a page, and its tags."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.text = ""
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._skipped = 0
-        self.feed(page.read_text())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._skipped += tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._skipped -= tag in ("script", "style")
-
-    def handle_data(self, data: str) -> None:
-        self.text += "" if self._skipped else data
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from vgg_cifar.runs.folder import json_text, read_json, write
 
 FILE = "search.json"
 MOST_TRIALS = 10_000
+MOST_OBJECTIVES = 8
 MOST_OPTIONS = 200
-MOST_EPOCHS = 100_000
+MOST_EPOCHS = 10_000
 
 
 def _moment(text: str) -> str:
@@ -92,7 +93,7 @@ class Trial(_Part):
     number: Whole
     """From 0, in the order in which they were thought of."""
     state: State
-    values: Annotated[list[Number], Field(max_length=16)] | None = None
+    values: Annotated[list[Number], Field(max_length=MOST_OBJECTIVES)] | None = None
     """Of each objective, in their order; a complete trial has them."""
     params: Annotated[dict[Key, Value], Field(max_length=MOST_OPTIONS)]
     """By the option's name, as it is typed."""
@@ -109,7 +110,7 @@ class Search(_Part):
 
     study: Word
     """Its name."""
-    objectives: Annotated[dict[Key, Direction], Field(min_length=1, max_length=16)]
+    objectives: Annotated[dict[Key, Direction], Field(min_length=1, max_length=MOST_OBJECTIVES)]
     """Metrics, by which direction is better, the first the main one; never of the test set."""
     space: Annotated[dict[Key, Range], Field(max_length=MOST_OPTIONS)]
     """What is searched, by the option's name."""

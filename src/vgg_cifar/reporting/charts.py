@@ -12,6 +12,8 @@ from typing import Any
 SERIES = 8
 """Colours that a reader can tell apart, also a colour-blind one (after Okabe and Ito), and dashes beside them."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+SHADES = 6
+"""Of one colour, from the worst to the best, see `style.css`."""
 ROW = 54
 """Pixels per row of a chart of rows."""
 
@@ -29,16 +31,45 @@ def colour(series: int | None) -> str:
     return f"var(--series-{series})" if series is not None and series < SERIES else "var(--faint)"
 
 
+def shade(place: int, of: int) -> str:
+    """The colour of what has a place from 0, the best, among so many."""
+    return f"var(--shade-{SHADES - 1 - place * SHADES // of})"
+
+
+def scatter(x: Sequence[Any], y: Sequence[Any], words: Sequence[str], **more: Any) -> dict[str, Any]:
+    """Marks, or lines, over two axes.
+
+    Args:
+        x: of each.
+        y: of each.
+        words: what each says, safe for plotly; none if they say nothing.
+        more: what else plotly should know.
+    """
+    hover = {"text": list(words), "hovertemplate": "%{text}<extra></extra>"} if words else {"hoverinfo": "skip"}
+    return {"type": "scatter", "mode": "markers", "x": list(x), "y": list(y), **hover, **more}
+
+
 def axis(title: str = "", **options: Any) -> dict[str, Any]:
-    """An axis with few, faint lines."""
+    """An axis with few, faint lines; its title may be any text."""
     return {
-        "title": {"text": title, "standoff": 8, "font": {"size": 13}},
+        "title": {"text": text(title, 60), "standoff": 8, "font": {"size": 13}},
         "gridcolor": "var(--grid)",
         "linecolor": "var(--rule)",
         "zerolinecolor": "var(--grid)",
         "automargin": True,
         **options,
     }
+
+
+def counted(title: str, most: int, **options: Any) -> dict[str, Any]:
+    """An axis of whole numbers up to some; of a few, each has its tick."""
+    ticks = {"dtick": 1} if most <= 8 else {"nticks": 8}
+    return axis(title, tickformat="d", zeroline=False, **ticks, **options)
+
+
+def bare(**options: Any) -> dict[str, Any]:
+    """An axis that nobody sees, which stays as it is."""
+    return axis(showticklabels=False, showgrid=False, zeroline=False, showline=False, fixedrange=True, **options)
 
 
 def chart(data: Sequence[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from vgg_cifar.comparison.comparison import is_loss
 from vgg_cifar.comparison.statistics import Estimate
+from vgg_cifar.options import spelled
 
-FILTERS = ("score", "margin", "spread", "change", "p_value", "duration", "rate", "address", "short")
+FILTERS = ("score", "margin", "spread", "change", "p_value", "duration", "rate", "objective", "setting", "address",
+           "short")  # fmt: skip
 """Of these functions, those that a template may call."""
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -62,6 +65,25 @@ def duration(seconds: float | None) -> str:
 def rate(value: float | None) -> str:
     """Images per second."""
     return NOTHING if value is None else f"{value:,.0f}"
+
+
+def objective(value: float | None, name: str) -> str:
+    """What a search looks for, whatever that is: a share, a loss, seconds, images per second, a number."""
+    if value is None or name.endswith("loss") or is_share(name):
+        return score(value, name)
+    if name.endswith("seconds"):
+        return f"{value:.1f} s" if abs(value) < 100 else duration(value)
+    return rate(value) if name == "images_per_second" else f"{value:,.5g}"
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a fraction of the images, to be shown in percent."""
+    return re.search(r"top\d+$", name) is not None
+
+
+def setting(value: object) -> str:
+    """An option's value in as many digits as a person compares."""
+    return f"{value:.4g}" if isinstance(value, float) else spelled(value)
 
 
 def address(path: str) -> str:

@@ -10,7 +10,7 @@ from vgg_cifar.comparison.curves import CURVES, Curve
 from vgg_cifar.comparison.groups import Group
 from vgg_cifar.comparison.runs import Run
 from vgg_cifar.comparison.statistics import Estimate
-from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, rows, text
+from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, counted, rows, text
 from vgg_cifar.reporting.formatting import change, duration, margin, score
 
 MOST_ROWS = 40
@@ -18,8 +18,13 @@ MOST_ROWS = 40
 
 
 def pictures(found: Comparison) -> dict[str, dict[str, Any]]:
-    """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric."""
-    made = {"results": _results(found), "effects": _effects(found), "cost": _cost(found)}
+    """All charts for which there are numbers, by their names; those of curves are called `curve-` and the metric.
+
+    A search has its own, see `trial_pictures`: of these only what they do not tell.
+    """
+    made = {"results": _results(found), "effects": _effects(found)} if found.in_groups else {}
+    if found.search is None or "train_seconds" not in found.search.objectives:
+        made |= {"cost": _cost(found)}
     made |= {f"curve-{name.replace('/', '-')}": _curves(found, name) for name in CURVES}
     return {name: each for name, each in made.items() if each is not None}
 
@@ -118,7 +123,12 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
                     "text": said,
                     "hovertemplate": "%{text}<extra></extra>",
                     "meta": group.number,
-                    "marker": {"size": 10, "color": colour(place), "symbol": place % 8, "opacity": 0.85},
+                    "marker": {"size": 10, "opacity": 0.85}
+                    | (
+                        {"color": colour(place), "symbol": place % 8}
+                        if found.in_groups
+                        else {"color": "var(--series-0)"}
+                    ),
                 }
             )
     if not data:
@@ -132,16 +142,17 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
 
 
 def _curves(found: Comparison, name: str) -> dict[str, Any] | None:
-    data = []
+    data, longest = [], 0
     for place, group in enumerate(found.groups):
         curve = found.curves.get(group.number, {}).get(name)
         if curve is not None:
             data += _curve(curve, name, group, place)
+            longest = max(longest, *curve.epochs)
     if not data:
         return None
     return chart(
         data,
-        axis("epoch", rangemode="tozero", tickformat="d", nticks=7, zeroline=False),
+        counted("epoch", longest, rangemode="tozero"),
         axis(tickformat=_form(name), nticks=6, zeroline=False),
         height=290,
         margin={"l": 8, "r": 12, "t": 8, "b": 44},

@@ -15,6 +15,7 @@ from vgg_cifar.comparison.options import typed
 from vgg_cifar.errors import printable
 from vgg_cifar.options import flat, spelled
 from vgg_cifar.reporting.formatting import change, duration, margin, p_value, score, short
+from vgg_cifar.reporting.trial_summary import trials_compared
 
 if TYPE_CHECKING:
     from vgg_cifar.agreement import Agreement, Metric
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 MARK = "bold yellow"
 MOST_ROWS = 20
+"""Groups, or failures, of a comparison; the page has them all."""
 FEW_OPTIONS = 4
 """Of so many options that differ between runs, the values alone tell which is which."""
-"""Groups, or failures, of a comparison; the page has them all."""
 
 
 def configuration(raw: dict[str, Any], changed: dict[str, Any]) -> None:
@@ -165,6 +166,19 @@ def _agreement_of(metric: Metric, is_share: bool) -> list[str]:
 def runs_compared(found: Comparison, page: Path) -> None:
     """Print a line per group of runs, what to be warned of, and where the page lies."""
     console = Console(highlight=False)
+    if found.search is not None:
+        trials_compared(console, found, found.search)
+    if found.in_groups:
+        _groups(console, found)
+    for note in found.notes:
+        console.print(Text(f"note: {printable(note)}"))
+    for run in [run for run in found.unfinished if run.error][:MOST_ROWS]:
+        console.print(Text(printable(short(f"run {run.number} {run.status}: {run.error}"))), soft_wrap=True)
+    console.print(Text(printable(f"Report: {page}")), soft_wrap=True)
+
+
+def _groups(console: Console, found: Comparison) -> None:
+    """A line per group, and what the columns mean."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     few = 0 < len(found.keys) <= FEW_OPTIONS
     what = " ".join(map(typed, found.keys)) if few else "group"
@@ -200,8 +214,3 @@ def runs_compared(found: Comparison, page: Path) -> None:
             f"By {found.order}. ±: 95% interval over seeds. Difference of {found.metric}, p by paired t-test and Holm."
         )
         console.print(Text(legend, "dim"))
-    for note in found.notes:
-        console.print(Text(f"note: {printable(note)}"))
-    for run in [run for run in found.unfinished if run.error][:MOST_ROWS]:
-        console.print(Text(printable(short(f"run {run.number} {run.status}: {run.error}"))), soft_wrap=True)
-    console.print(Text(printable(f"Report: {page}")), soft_wrap=True)
