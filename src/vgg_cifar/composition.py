@@ -31,7 +31,7 @@ OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
 """What Hydra itself notes of each command."""
 CONFIGURATION = "the configuration"
-SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI or WANDB_API_KEY"
+SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI, WANDB_API_KEY or OPTUNA_STORAGE"
 
 
 class Composed(NamedTuple):

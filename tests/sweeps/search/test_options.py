@@ -92,6 +92,7 @@ def test_their_options_are_theirs() -> None:
         ("sampler", "base", "hydra.sweeper.sampler: there is no base, only "),
         ("sampler", {"n_startup_trials": 3}, "hydra.sweeper.sampler: there is no name, only "),
         ("sampler", {"name": "tpe", "wrong": 1}, "hydra.sweeper.sampler.wrong: tpe has no such option, only "),
+        ("sampler", "cmaes", "hydra.sweeper.sampler: cmaes needs the package cmaes"),
         ("pruner", "medium", "; did you mean median?"),
         ("pruner", {"name": "median", "n_startup_trials": -1}, "hydra.sweeper.pruner: median: "),
     ],

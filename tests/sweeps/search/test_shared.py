@@ -37,7 +37,6 @@ def test_machines_share_a_study_and_the_trial_of_a_dead_one_is_taken(tmp_path: P
     said = [each.communicate(timeout=PATIENCE)[0] for each in others]
     assert [each.returncode for each in others] == [0, 0], said
     ended = study(tmp_path, space, **told)
-    print([(t.number, t.state.name, t.user_attrs, t.system_attrs.keys()) for t in ended._study.trials], *said)
     assert len(ended.trials()) == 12
     assert {trial.state.name for trial in ended.trials()} <= {"COMPLETE", "PRUNED"}
     began = {name: {run.name: epochs_before(run) for run in runs_in(tmp_path / name)} for name in ("dies", "a", "b")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import math
 import warnings
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MISSING = "hydra/sweeper=optuna: needs the package optuna; install it: pip install 'vgg-cifar[optuna]'"
 NOT_BY_NAME = ("PartialFixedSampler", "PatientPruner", "NopPruner")
 """They take another sampler or pruner, or do nothing."""
+NEEDS = {"cmaes": "cmaes"}
+"""Packages that Optuna does not bring, and misses late."""
 FINITE = ("grid", "bruteforce")
 """They try every point there is."""
 
@@ -75,6 +77,9 @@ def _built(option: str, suffix: str, name: str, given: dict[str, Any], made_for:
     if found is None:
         near = did_you_mean(name, classes)
         raise UserError(f"hydra.sweeper.{option}: there is no {name or 'name'}, only {', '.join(classes)}{near}")
+    needs = NEEDS.get(_plain(name, suffix))
+    if needs is not None and importlib.util.find_spec(needs) is None:
+        raise UserError(f"hydra.sweeper.{option}: {name} needs the package {needs}; install it: pip install {needs}")
     takes = inspect.signature(found).parameters
     for key in given:
         if key not in takes:

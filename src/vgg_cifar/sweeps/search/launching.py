@@ -67,8 +67,10 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
     made_of: dict[str, Any] = {"basis": _basis(like, space)}
     if not launcher.mix_versions:
         made_of["code"] = versions([like.data.name])["code"]
-    plan.sweep.path.mkdir(parents=True, exist_ok=True)
+    if options.storage is None:
+        plan.sweep.path.mkdir(parents=True, exist_ok=True)
     study = Study(plan.sweep.path.name, plan.sweep.path, options, space, made_of)
+    plan.sweep.path.mkdir(parents=True, exist_ok=True)
     searching = Searching(study, plan, like, lambda text: console.print(printable(text), soft_wrap=True, markup=False))
     code = run_jobs(
         f"search {plan.sweep.path.name}", searching, pool(launcher), console, stop_at_failure=launcher.stop_at_failure
