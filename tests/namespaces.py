@@ -1,8 +1,8 @@
 """Machines that are not there: network namespaces of Linux, each with an address and a name of its own.
 
-They share the disk, as nodes of a cluster do, and nothing else: what one of them listens to on its loopback interface, no
-other can reach. They know their own names as Debian has it, by an address of the loopback interface (127.0.1.1), and the
-others' by their real ones.
+They share the disk, as nodes of a cluster do, and nothing else: what one of them listens to on its loopback interface,
+no other can reach. They know their own names as Debian has it, by an address of the loopback interface (127.0.1.1), and
+the others' by their real ones.
 """
 
 from __future__ import annotations

@@ -59,11 +59,11 @@ class DDP(DDPStrategy):
         self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
         self._launcher.strategy = self
 
-    def meet(self, facts: dict[str, Any]) -> None:
+    def meet(self, facts: Callable[[], dict[str, Any]]) -> None:
         """Where a launcher started the ranks, wait for all of them, and see that they are about to do the same.
 
         Args:
-            facts: see `meeting.agree`.
+            facts: tells, once all are here, what this rank is about to do; see `meeting.agree`.
 
         Raises:
             UserError: if one of them is not.
@@ -81,7 +81,7 @@ class DDP(DDPStrategy):
                 address, port, ranks, is_master=rank == 0 and not by_agent, timeout=patience, wait_for_workers=False
             )
             self._store = meeting.meet(store, rank, ranks, patience.total_seconds())
-            abroad = meeting.agree(self._store, rank, ranks, facts, address, patience.total_seconds())
+            abroad = meeting.agree(self._store, rank, ranks, facts(), address, patience.total_seconds())
         except RuntimeError as error:  # torch's word for a connection that fails
             raise RunError(f"rank 0 does not answer at {address}, port {port}: {first_line(error)}") from error
         interface = meeting.interface_towards(abroad) if abroad is not None else None

@@ -197,7 +197,7 @@ class _Run:
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
         if isinstance(trainer.strategy, DDP):
             trainer.strategy.when_lost = self._lost
-            trainer.strategy.meet(self._facts(datamodule, chosen, name, step))
+            trainer.strategy.meet(lambda: self._facts(datamodule, chosen, name, step))
         if self.first:
             self._show(classifier)
             self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
