@@ -1,4 +1,4 @@
-"""torchrun on two machines: one folder, the numbers of one machine, and what happens when a machine dies and returns."""
+"""torchrun on two machines: one folder, the numbers of one machine, and a machine that dies and returns."""
 
 import os
 import subprocess

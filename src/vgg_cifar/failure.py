@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import torch
-from torch.distributed import DistError  # type: ignore[attr-defined]
+from torch.distributed import DistError
 
 from vgg_cifar import hardware
 from vgg_cifar.config import Config
