@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,7 +38,8 @@ def explained(error: Exception, config: Config, folder: RunFolder, fit: Callable
     if isinstance(error, RunError):
         return str(error)
     if isinstance(error, DistError) or "gloo/transport" in str(error):
-        return f"a connection to another rank failed: {first_line(error)}; what those say comes first"
+        what = re.sub(r"^\[\S+\] | This is typically .*", "", first_line(error))
+        return f"a connection to another rank failed: {what}"
     if isinstance(error, OSError):
         return f"a file cannot be written: {why_not(error, folder.path)}"
     return None
