@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py [rounds=3] [runs=1000] [json=PATH]
 
-Bytes of a gradient, a checkpoint and a run's folder, of VGG16-BN with a single layer behind its convolutions (plain)
-and with the 512-4096-4096-100 head (the default); what the job of a sweep costs before it trains; what it takes to look
+Bytes of a gradient, a checkpoint and a run's folder, of VGG16-BN with one layer behind its convolutions (plain), with
+three of 512 (default) and of 4096 (original); what the job of a sweep costs before it trains; what it takes to look
 at a thousand finished runs; and an all-reduce of the plain one's gradient between two processes through this machine's
 loopback interface. Some minutes on two cores.
 """
@@ -26,9 +26,10 @@ from vgg_cifar.command_line import guard, register_resolvers
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.data.options import PROJECT
+from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 
-HEADS = {"plain": ["model.hidden=[]", "dropout=none"], "default head": []}
+HEADS = {"plain": ["model.hidden=[]", "dropout=none"], "default": [], "original": ["model=vgg16_bn_original"]}
 SHORT = [*SYNTHETIC, "data.train_size=64", "data.batch_size=32", "trainer.max_epochs=2", "logger=tensorboard"]
 TINY = [*SHORT, "model.width=0.125"]
 ALL_REDUCE = """
@@ -89,13 +90,37 @@ def files() -> dict[str, Side]:
     with trained(*TINY) as run:
         found = [path for path in run.path.rglob("*") if path.is_file()]
         counts = len(found), sum(path.parent == run.checkpoints for path in found)
-    return {"in all": partial(float, counts[0]), "of them checkpoints": partial(float, counts[1])}
+    return {"in its folder": partial(float, counts[0]), "of them checkpoints": partial(float, counts[1])}
 
 
 def milliseconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - start)
+
+
+def writing_and_reading() -> dict[str, Side]:
+    """A checkpoint of the default network, flushed to the local disk with its checksum, and read with it."""
+    with trained(*SHORT) as run:
+        content = checkpoints.read(run.checkpoint("last"))
+
+    def in_a_folder(work: Callable[[Path], object], before: Callable[[Path], object]) -> float:
+        with tempfile.TemporaryDirectory(dir=PROJECT) as folder:
+            before(Path(folder) / "last.ckpt")
+            return milliseconds(lambda: work(Path(folder) / "last.ckpt"))
+
+    write = partial(checkpoints.write, content)
+    return {
+        "written": lambda: in_a_folder(write, lambda _: None),
+        "read": lambda: in_a_folder(checkpoints.read, write),
+    }
+
+
+def imported() -> float:
+    """How many files Python opens to import all that a training needs."""
+    code = "import sys, vgg_cifar.training; print(sum(1 for m in sys.modules.values() if getattr(m, '__file__', None)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT / "src", capture_output=True, text=True)
+    return float(done.stdout)
 
 
 def python(code: str) -> None:
@@ -150,7 +175,7 @@ def main() -> None:
         keep(given.file, record, tables)
 
     measure("VGG16-BN, 100 classes", "MB", sizes(), 1)
-    measure("a run's folder", "files", files(), 1)
+    measure("a run", "files", {**files(), "modules that its process imports": imported}, 1)
     job = ["optimizer.lr=0.2", "seed=1"]
     measure(
         "before a job trains",
@@ -164,6 +189,7 @@ def main() -> None:
             ),
         },
     )
+    measure("a checkpoint of the default network, on a local disk", "ms", writing_and_reading())
     with copies(count) as runs:
         measure(
             f"{count:,} finished runs, on a local disk",

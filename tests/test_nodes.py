@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import TINY
 from namespaces import Node, nodes
 from undisturbed import account
 
@@ -85,14 +86,19 @@ def test_two_machines_train_as_one_does_to_the_last_bit(pair: list[Node], tiny: 
     assert differences(launch.run, alone) == []
 
 
-@pytest.fixture
-def long(tiny: list[str]) -> list[str]:
+@pytest.fixture(scope="module")
+def long() -> list[str]:
     """Overrides of a run that is some seconds long, and saved often."""
-    tiny.remove("logger=csv")
     return [
-        *tiny, "data.train_size=3000", "trainer.max_epochs=10", "averaging=ema", "dropout=all",
-        "checkpoint.every_steps=10",
+        *(each for each in TINY if each != "logger=csv"), "data.train_size=3000", "trainer.max_epochs=4",
+        "averaging=ema", "dropout=all", "checkpoint.every_steps=10",
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(long: list[str], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """That run, undisturbed, on one machine."""
+    return on_one_machine(tmp_path_factory.mktemp("whole") / "run", *long)
 
 
 @pytest.mark.soak
@@ -100,7 +106,14 @@ def long(tiny: list[str]) -> list[str]:
     ("dies", "host", "cable"), [(1, 0, False), (0, 1, False), (1, 0, True)], ids=["rank 1", "rank 0", "its cable too"]
 )
 def test_a_machine_that_dies_and_returns_goes_on_in_the_same_run(
-    pair: list[Node], long: list[str], tmp_path: Path, dies: int, host: int, cable: bool, figure: Callable[..., None]
+    pair: list[Node],
+    long: list[str],
+    whole: RunFolder,
+    tmp_path: Path,
+    figure: Callable[..., None],
+    dies: int,
+    host: int,
+    cable: bool,
 ) -> None:
     launch = Launch(tmp_path, *long, host=host)
     processes = [launch.start(node) for node in pair]
@@ -117,13 +130,13 @@ def test_a_machine_that_dies_and_returns_goes_on_in_the_same_run(
     figure("seconds until two machines had saved again after one was killed, at most", time.monotonic() - died, max)
     assert launch.ends(*processes) == [0, 0], launch.said(pair[0])
     assert len(launch.run.read_manifest()["resumed"]) >= 1
-    assert differences(launch.run, on_one_machine(tmp_path / "alone", *long)) == []
+    assert differences(launch.run, whole) == []
     figure("runs on two machines of which one was killed: bit-identical", 1)
 
 
 @pytest.mark.soak
 def test_where_the_machine_of_the_rendezvous_dies_both_are_started_again(
-    pair: list[Node], long: list[str], tmp_path: Path, figure: Callable[..., None]
+    pair: list[Node], long: list[str], whole: RunFolder, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     launch = Launch(tmp_path, *long)
     processes = [launch.start(node) for node in pair]
@@ -133,7 +146,7 @@ def test_where_the_machine_of_the_rendezvous_dies_both_are_started_again(
     processes = [launch.start(node) for node in pair]
     assert launch.ends(*processes) == [0, 0], launch.said(pair[0])
     assert len(launch.run.read_manifest()["resumed"]) == 1
-    assert differences(launch.run, on_one_machine(tmp_path / "alone", *long)) == []
+    assert differences(launch.run, whole) == []
     figure("runs on two machines of which one was killed: bit-identical", 1)
 
 
@@ -160,12 +173,12 @@ def test_machines_that_do_not_do_the_same_are_refused_before_anything_is_made(
 
 @pytest.mark.soak
 def test_a_rank_that_is_killed_is_started_again_by_torchrun_and_goes_on(
-    pair: list[Node], long: list[str], tmp_path: Path, figure: Callable[..., None]
+    pair: list[Node], long: list[str], whole: RunFolder, tmp_path: Path, figure: Callable[..., None]
 ) -> None:
     launch = Launch(tmp_path, *long)
     processes = [launch.start(node) for node in pair]
     launch.until_saved(processes[0])
     pair[1].kill(but=b"torchrun")
     assert launch.ends(*processes) == [0, 0], launch.said(pair[1])
-    assert differences(launch.run, on_one_machine(tmp_path / "alone", *long)) == []
+    assert differences(launch.run, whole) == []
     figure("runs on two machines of which one was killed: bit-identical", 1)
