@@ -22,17 +22,18 @@ OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 class Launch:
     """A run that torchrun starts on each of some machines, by one command, again and again."""
 
-    def __init__(self, folder: Path, *typed: str, host: int = 0) -> None:
+    def __init__(self, folder: Path, *typed: str, host: int = 0, restarts: int = 3) -> None:
         self.folder = folder
         self.typed = typed
         self.host = host
+        self.restarts = restarts
         self.run = RunFolder(folder / "runs" / "torchrun_one")
 
     def start(self, node: Node, *more: str) -> subprocess.Popen[bytes]:
         """Type the command on one of them."""
         command = [
             str(Path(sys.executable).with_name("torchrun")), "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
-            f"--rdzv-endpoint=node{self.host}:29500", "--rdzv-id=one", "--max-restarts=3", "--monitor-interval=0.1",
+            f"--rdzv-endpoint=node{self.host}:29500", "--rdzv-id=one", f"--max-restarts={self.restarts}", "--monitor-interval=0.1",
             str(PROJECT / "src" / "train.py"), *self.typed, "trainer.num_nodes=2", "trainer.devices=1",
             f"hydra.run.dir={self.folder}/runs/${{run_id:}}", *more,
         ]  # fmt: skip
@@ -163,7 +164,7 @@ def test_where_the_machine_of_the_rendezvous_dies_both_are_started_again(
 def test_machines_that_do_not_do_the_same_are_refused_before_anything_is_made(
     pair: list[Node], tiny: list[str], tmp_path: Path, other: str, line: str
 ) -> None:
-    launch = Launch(tmp_path, *tiny)
+    launch = Launch(tmp_path, *tiny, restarts=0)
     processes = [launch.start(pair[0]), launch.start(pair[1], other)]
     assert 0 not in launch.ends(*processes)
     assert line in launch.said(pair[1])
