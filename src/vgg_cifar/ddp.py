@@ -26,7 +26,8 @@ from vgg_cifar import meeting
 from vgg_cifar.errors import FAILED, INTERRUPTED, RunError, first_line
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = timedelta(minutes=30)
+PATIENCE = timedelta(minutes=10)
+"""How long ranks wait for each other before they begin."""
 LOOKS_PER_SECOND = 4
 GRACE_SECONDS = {FAILED: 5, INTERRUPTED: 20}
 """Time that a process has, after another has ended so, to end by itself; an agreed end first has to be saved."""
@@ -75,13 +76,13 @@ class DDP(DDPStrategy):
         if isinstance(environment, LightningEnvironment) or ranks == 1:
             return  # rank 0 starts the others later, by its own command
         by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        address, port, patience = environment.main_address, environment.main_port, self._timeout or PATIENCE
+        address, port = environment.main_address, environment.main_port
         try:
             store = TCPStore(
-                address, port, ranks, is_master=rank == 0 and not by_agent, timeout=patience, wait_for_workers=False
+                address, port, ranks, is_master=rank == 0 and not by_agent, timeout=PATIENCE, wait_for_workers=False
             )
-            self._store = meeting.meet(store, rank, ranks, patience.total_seconds())
-            abroad = meeting.agree(self._store, rank, ranks, facts(), address, patience.total_seconds())
+            self._store = meeting.meet(store, rank, ranks, PATIENCE.total_seconds())
+            abroad = meeting.agree(self._store, rank, ranks, facts(), address, PATIENCE.total_seconds())
         except RuntimeError as error:  # torch's word for a connection that fails
             raise RunError(f"rank 0 does not answer at {address}, port {port}: {first_line(error)}") from error
         interface = meeting.interface_towards(abroad) if abroad is not None else None
