@@ -129,11 +129,31 @@ def test_a_machine_that_dies_and_returns_goes_on_in_the_same_run(
         pair[dies].plug_in()
     processes[dies] = launch.start(pair[dies])
     launch.until_saved(processes[dies], after=saved)
-    figure("seconds until two machines had saved again after one was killed, at most", time.monotonic() - died, max)
+    figure(
+        "seconds until two machines had saved again after one was killed, at most",
+        round(time.monotonic() - died, 1),
+        max,
+    )
     assert launch.ends(*processes) == [0, 0], launch.said(pair[0])
     assert len(launch.run.read_manifest()["resumed"]) >= 1
     assert differences(launch.run, whole) == []
     figure("runs on two machines of which one was killed: bit-identical", 1)
+
+
+@pytest.mark.soak
+def test_a_machine_that_is_asked_to_leave_saves_the_run_and_goes_on_when_it_returns(
+    pair: list[Node], long: list[str], whole: RunFolder, tmp_path: Path
+) -> None:
+    launch = Launch(tmp_path, *long)
+    processes = [launch.start(node) for node in pair]
+    launch.until_saved(processes[0])
+    processes[1].terminate()  # torchrun passes it on, and ends
+    assert launch.ends(processes[1]) != [0]
+    assert launch.run.read_result()["status"] == "interrupted"
+    processes[1] = launch.start(pair[1])
+    assert launch.ends(*processes) == [0, 0], launch.said(pair[0])
+    assert launch.run.read_manifest()["first"]["exit_status"] == 75
+    assert differences(launch.run, whole) == []
 
 
 @pytest.mark.soak
