@@ -19,7 +19,7 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.results import fill
 
 RECORDS = PROJECT / "docs" / "records"
-PAGES = tuple(PROJECT / "docs" / f"{name}.md" for name in ("performance", "results", "reliability"))
+PAGES = tuple(PROJECT / "docs" / f"{name}.md" for name in ("performance", "results", "reliability", "scaling"))
 PLACE = re.compile(r"<!-- (\w+_(?:cpu|gpu|mps)) -->")
 
 

@@ -255,6 +255,22 @@ def test_resume_auto_finds_the_run_of_the_same_configuration(
     assert compose_and_check(found).run_dir == folder.path
 
 
+def test_a_launch_that_starts_again_goes_on_with_its_own_run_and_no_other(
+    train: Callable[..., RunFolder], tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    folder = train("trainer.max_epochs=1")
+    typed = [*tiny, "trainer.max_epochs=5", f"hydra.run.dir={folder.path}"]
+    found = prepare(typed)
+    assert found is not None
+    assert compose_and_check(found).config.resume == str(folder.path)
+    with pytest.raises(UserError, match=r"trained with other options \(seed: 0 -> 1\).* another id \(--rdzv-id\)$"):
+        prepare([*typed, "seed=1"])
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    with pytest.raises(UserError, match="holds a run already"):
+        prepare(typed)
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["by its folder", "as auto"])
 def test_a_run_from_before_an_option_and_a_group_existed_goes_on(
     train: Callable[..., RunFolder], tiny: list[str], tmp_path: Path, named: bool

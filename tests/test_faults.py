@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from vgg_cifar import training
+from vgg_cifar import failure, training
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
@@ -228,3 +228,14 @@ def test_a_best_checkpoint_that_is_damaged_is_named_with_a_way_out(
     folder.checkpoint("best").unlink()
     train("trainer.max_epochs=2", f"resume={folder.path}")
     assert folder.read_result()["tested_checkpoint"] == "last"
+
+
+def test_a_connection_to_another_rank_that_ends_is_one_line_without_advice_on_torch(
+    configure: Callable[..., Any], tmp_path: Path
+) -> None:
+    said = (
+        "[/build/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [10.0.0.2]:2215: Connection reset by peer."
+    )
+    error = RuntimeError(f"{said} This is typically caused by a remote worker hanging.")
+    line = failure.explained(error, configure(), RunFolder(tmp_path), None)
+    assert line == "a connection to another rank failed: Read error [10.0.0.2]:2215: Connection reset by peer."

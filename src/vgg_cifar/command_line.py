@@ -139,17 +139,24 @@ def prepare(argv: list[str]) -> list[str] | None:
     refuse_changes_of_hydra(composed)
     if composed.config.sweep is not None:
         raise UserError("sweep: names the folder of several runs; add -m, or leave it off")
+    trainer = composed.config.trainer
+    placement.refuse_other_ranks(trainer.devices, trainer.num_nodes)
     resume, run_dir = composed.config.resume, composed.run_dir
-    folder = _run_to_resume(resume, run_dir, composed.raw) if resume is not None else None
+    folder = (
+        _run_to_resume(resume, run_dir, composed.raw)
+        if resume is not None
+        else placement.begun_by_this_launch(run_dir)  # whose ranks are started again
+    )
     if folder is not None:
         overrides = _continued(folder, overrides)
         composed = compose_and_check(overrides)
         refuse_changes_of_hydra(composed)
         changed = placement.differences(with_later_options(folder.read_config()), composed.raw)
         if changed:
+            new = "start a new run without resume=" if resume is not None else "launch it under another id (--rdzv-id)"
             raise UserError(
                 f"resume: {folder.path} was trained with other options ({'; '.join(changed[:3])}); "
-                "leave them as they were, or start a new run without resume="
+                f"leave them as they were, or {new}"
             )
     else:
         _can_hold_runs(run_dir, "hydra.run.dir")

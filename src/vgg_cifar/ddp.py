@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import torch
@@ -19,11 +20,14 @@ from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import distributed
-from torch.distributed import TCPStore, destroy_process_group, init_process_group, is_initialized  # type: ignore[attr-defined]
+from torch.distributed import Store, TCPStore, destroy_process_group, init_process_group, is_initialized  # type: ignore[attr-defined]
 
-from vgg_cifar.errors import FAILED, INTERRUPTED
+from vgg_cifar import meeting
+from vgg_cifar.errors import FAILED, INTERRUPTED, RunError, first_line
 
 LOOPBACK = "127.0.0.1"
+PATIENCE = timedelta(minutes=10)
+"""How long ranks wait for each other before they begin."""
 LOOKS_PER_SECOND = 4
 GRACE_SECONDS = {FAILED: 5, INTERRUPTED: 20}
 """Time that a process has, after another has ended so, to end by itself; an agreed end first has to be saved."""
@@ -41,12 +45,13 @@ class DDP(DDPStrategy):
 
     On a single machine all connections between the ranks use the loopback interface. Gloo and NCCL are told so by their
     variables; torch's own store would listen on every interface, so the ranks that Lightning starts get one that does
-    not. (torchrun and SLURM bring a store of their own.)
+    not. (Ranks of torchrun and SLURM use the one that these name.)
     """
 
     def __init__(self, *, one_machine: bool) -> None:
         super().__init__(broadcast_buffers=False, gradient_as_bucket_view=True)
         self.one_machine = one_machine
+        self._store: Store | None = None
         self.when_lost: Callable[[Loss], None] = lambda loss: print(loss.reason, file=sys.stderr)
         """Told of another rank that is not there any more, before this process ends too."""
 
@@ -55,21 +60,55 @@ class DDP(DDPStrategy):
         self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
         self._launcher.strategy = self
 
+    def meet(self, facts: Callable[[], dict[str, Any]]) -> None:
+        """Where a launcher started the ranks, wait for all of them, and see that they are about to do the same.
+
+        Args:
+            facts: tells, once all are here, what this rank is about to do; see `meeting.agree`.
+
+        Raises:
+            UserError: if one of them is not.
+            RunError: if one does not come.
+        """
+        environment = self.cluster_environment
+        assert environment is not None
+        rank, ranks = environment.global_rank(), environment.world_size()
+        if isinstance(environment, LightningEnvironment) or ranks == 1:
+            return  # rank 0 starts the others later, by its own command
+        by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        address, port = environment.main_address, environment.main_port
+        try:
+            store = TCPStore(
+                address, port, ranks, is_master=rank == 0 and not by_agent, timeout=PATIENCE, wait_for_workers=False
+            )
+            self._store = meeting.meet(store, rank, ranks, PATIENCE.total_seconds())
+            abroad = meeting.agree(self._store, rank, ranks, facts(), address, PATIENCE.total_seconds())
+        except RuntimeError as error:  # torch's word for a connection that fails
+            raise RunError(f"rank 0 does not answer at {address}, port {port}: {first_line(error)}") from error
+        interface = meeting.interface_towards(abroad) if abroad is not None else None
+        if interface is not None:  # by itself gloo takes what this machine's name leads to, which may be loopback
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+
     def setup_distributed(self) -> None:
         """Connect the ranks."""
         if self.one_machine:
             interface = "lo0" if sys.platform == "darwin" else "lo"
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
             os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
-            if isinstance(self.cluster_environment, LightningEnvironment) and not is_initialized():
-                self._connect_through_loopback(self.cluster_environment.main_port)
+        if not is_initialized():
+            self.set_world_ranks()
+            if self.one_machine and isinstance(self.cluster_environment, LightningEnvironment):
+                self._connect(self._store_on_loopback(self.cluster_environment.main_port))
+            elif self._store is not None:
+                self._connect(self._store)
         super().setup_distributed()
 
-    def _connect_through_loopback(self, port: int) -> None:
-        self.set_world_ranks()
-        backend = self._get_process_group_backend()
+    def _store_on_loopback(self, port: int) -> Store:
         listening = socket.create_server((LOOPBACK, port)).detach() if self.global_rank == 0 else None
-        store = TCPStore(LOOPBACK, port, self.world_size, is_master=self.global_rank == 0, master_listen_fd=listening)
+        return TCPStore(LOOPBACK, port, self.world_size, is_master=self.global_rank == 0, master_listen_fd=listening)
+
+    def _connect(self, store: Store) -> None:
+        backend = self._get_process_group_backend()
         init_process_group(
             backend,
             store=store,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import re
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
 import torch
+from torch.distributed import DistError
 
 from vgg_cifar import hardware
 from vgg_cifar.config import Config
 from vgg_cifar.ddp import Loss
-from vgg_cifar.errors import DivergedError, RunError, UserError
+from vgg_cifar.errors import DivergedError, RunError, UserError, first_line
 from vgg_cifar.runs.folder import RunFolder, why_not
 
 
@@ -35,6 +37,9 @@ def explained(error: Exception, config: Config, folder: RunFolder, fit: Callable
         return f"out of memory with data.batch_size={config.data.batch_size}; {_what_fits(config, fit)}"
     if isinstance(error, RunError):
         return str(error)
+    if isinstance(error, DistError) or "gloo/transport" in str(error):
+        what = re.sub(r"^\[\S+\] | This is typically .*", "", first_line(error))
+        return f"a connection to another rank failed: {what}"
     if isinstance(error, OSError):
         return f"a file cannot be written: {why_not(error, folder.path)}"
     return None

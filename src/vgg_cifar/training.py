@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from rich.console import Console
 
-from vgg_cifar import draws, failure, hardware, layer_table, saving
+from vgg_cifar import draws, failure, hardware, layer_table, meeting, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
@@ -32,6 +32,7 @@ from vgg_cifar.errors import (
     first_line,
     redacted,
 )
+from vgg_cifar.options import flat
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
@@ -185,7 +186,8 @@ class _Run:
 
         stopwatch = Stopwatch(compiling=bool(config.compile))
         self.result = {**self.result, "status": "running"}
-        self.result.pop("error", None)
+        for key in ("error", "rank"):
+            self.result.pop(key, None)
         record = Record(self.folder, self.result, stopwatch, datamodule, self.started)
         dashboard = Dashboard(self.folder, after_step=known) if config.logger.tensorboard else None
         loggers: list[Logger] = [MetricsFile(self.folder, after_step=known), *([dashboard] if dashboard else [])]
@@ -195,6 +197,7 @@ class _Run:
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
         if isinstance(trainer.strategy, DDP):
             trainer.strategy.when_lost = self._lost
+            trainer.strategy.meet(lambda: self._facts(datamodule, chosen, name, step))
         if self.first:
             self._show(classifier)
             self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
@@ -218,6 +221,19 @@ class _Run:
             if profiler is not None:
                 profiler.close()
         return self._end(record, trainer, classifier, "finished", DONE)
+
+    def _facts(
+        self, datamodule: DataModule, chosen: dict[str, Any], checkpoint: str | None, step: int
+    ) -> dict[str, Any]:
+        """What has to be the same on all ranks: the folder, where to go on, the images and the options."""
+        own = ("resume", "data.root", "data.download", "data.memory")  # each machine may have its own
+        options = flat(self.config.model_dump(mode="json"))
+        return {key: value for key, value in options.items() if key not in own} | {
+            meeting.FOLDER: self.folder.mark(),
+            "resume": [checkpoint, step],
+            "data.root": datamodule.dataset.hashes,
+            "trainer.precision": chosen["precision"],
+        }
 
     def _is_complete(self) -> bool:
         """Whether the run that should go on has nothing left to do."""

@@ -240,3 +240,54 @@ def test_where_no_run_fits_there_is_none_to_go_on_with(tmp_path: Path) -> None:
     leave_run(tmp_path / "another seed", changed(seed=1), age=1)
     assert placement.resumable(tmp_path, CONFIG, dict) is None
     assert placement.resumable(tmp_path / "never made", CONFIG, dict) is None
+
+
+def torchrun(monkeypatch: pytest.MonkeyPatch, name: str = "job", world: int = 4, machines: int = 2) -> None:
+    values = {"TORCHELASTIC_RUN_ID": name, "WORLD_SIZE": str(world), "GROUP_WORLD_SIZE": str(machines), "RANK": "0"}
+    for key, value in values.items():
+        monkeypatch.setenv(key, value)
+
+
+def test_a_run_belongs_to_the_launch_that_began_it_and_to_those_that_went_on_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = leave_run(tmp_path / "run", CONFIG, age=1)
+    run.write_manifest({"launch": "torchrun_job", "resumed": [{"launch": None}, {"launch": "torchrun_later"}]})
+    assert placement.begun_by_this_launch(run.path) is None
+    for name, ours in {"job": True, "later": True, "other": False}.items():
+        torchrun(monkeypatch, name)
+        assert (placement.begun_by_this_launch(run.path) is not None) == ours
+    assert placement.begun_by_this_launch(tmp_path / "none") is None
+
+
+def test_a_run_that_no_launcher_began_belongs_to_no_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run", CONFIG, age=1)
+    for manifest in ({}, {"launch": None}, {"launch": 3, "resumed": "damaged"}, {"resumed": [None]}):
+        run.write_manifest(manifest)
+        torchrun(monkeypatch)
+        assert placement.begun_by_this_launch(run.path) is None
+
+
+@pytest.mark.parametrize(("devices", "num_nodes"), [(2, 2), ("auto", 2)])
+def test_options_that_ask_for_what_torchrun_started_are_taken(
+    monkeypatch: pytest.MonkeyPatch, devices: int | str, num_nodes: int
+) -> None:
+    torchrun(monkeypatch)
+    placement.refuse_other_ranks(devices, num_nodes)
+
+
+@pytest.mark.parametrize(("devices", "num_nodes"), [(1, 1), (4, 1), (1, 2), ("auto", 1)])
+def test_options_that_ask_for_other_ranks_than_torchrun_started_are_refused(
+    monkeypatch: pytest.MonkeyPatch, devices: int | str, num_nodes: int
+) -> None:
+    torchrun(monkeypatch)
+    with pytest.raises(UserError, match=r"^trainer.num_nodes: .* set trainer.num_nodes=2 trainer.devices=2$"):
+        placement.refuse_other_ranks(devices, num_nodes)
+
+
+def test_several_machines_take_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    placement.refuse_other_ranks(8, 1)
+    with pytest.raises(UserError, match=r"^trainer.num_nodes: 2 machines take a launcher"):
+        placement.refuse_other_ranks(1, 2)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    placement.refuse_other_ranks(1, 2)

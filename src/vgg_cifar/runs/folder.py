@@ -163,6 +163,14 @@ class RunFolder:
             with suppress(OSError):  # somebody else's files are in it
                 folder.rmdir()
 
+    def mark(self) -> list[int] | None:
+        """What tells this folder from any other of the same name, once it was locked: two views of it have the same."""
+        try:
+            status = self._lock.path.stat()
+        except OSError:
+            return None
+        return [status.st_ino, status.st_mtime_ns]
+
     def in_use(self) -> bool:
         """Whether a process, this one included, is running in the folder."""
         return self._lock.is_held()

@@ -50,7 +50,7 @@ class Lock:
         """Whether a process, this one included, holds it."""
         try:
             with self._open(os.O_RDONLY) as file:
-                return not _locked(file)
+                return not _locked(file, fcntl.LOCK_SH)  # over NFS a file that is only read takes no other
         except FileNotFoundError:
             return False
         except OSError:
@@ -60,9 +60,9 @@ class Lock:
         return open(os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))  # noqa: PTH123
 
 
-def _locked(file: IO[str]) -> bool:
+def _locked(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

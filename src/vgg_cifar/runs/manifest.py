@@ -10,6 +10,7 @@ from typing import Any
 
 from vgg_cifar import hardware
 from vgg_cifar.data.options import PROJECT
+from vgg_cifar.runs.placement import launch
 
 PACKAGES = (
     "torch",
@@ -37,6 +38,7 @@ def manifest(overrides: list[str], seed: int, data: dict[str, str], chosen: dict
     return {
         "command": ["python", "src/train.py", *overrides],
         "overrides": overrides,
+        "launch": launch(),
         "seed": seed,
         "git": git_state(),
         "packages": packages(),
@@ -59,7 +61,7 @@ def gone_on_with(begun: dict[str, Any], process: dict[str, Any]) -> dict[str, An
         begun: the run's.
         process: what `manifest` says of the new one.
     """
-    own = ("command", "git", "packages", "hardware", "start", *ENDING)
+    own = ("command", "launch", "git", "packages", "hardware", "start", *ENDING)
     resumed = begun.get("resumed", [])
     first = {} if resumed else {"first": {key: begun.get(key) for key in ENDING}}
     return begun | first | {"resumed": [*resumed, {key: process[key] for key in own}]} | dict.fromkeys(ENDING)

@@ -39,6 +39,15 @@ def run_id() -> str:
     Raises:
         UserError: under torchrun over several machines without an id to share.
     """
+    return launch() or f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+
+
+def launch() -> str | None:
+    """What a launcher of ranks calls this launch, the same for all its ranks however often it starts them; or None.
+
+    Raises:
+        UserError: under torchrun over several machines without an id to share.
+    """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         given = os.environ["TORCHELASTIC_RUN_ID"]
         if given not in ("none", "default", ""):
@@ -49,7 +58,42 @@ def run_id() -> str:
     if "SLURM_JOB_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         step = os.environ.get("SLURM_STEP_ID", "0")
         return f"slurm_{os.environ['SLURM_JOB_ID']}" + (f"_{step}" if step not in ("0", "") else "")
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(2)}"
+    return None
+
+
+def begun_by_this_launch(path: Path) -> RunFolder | None:
+    """The run in a folder, if it is this launch's own: its ranks were started before, or another of them is quicker."""
+    folder, ours = RunFolder(path), launch()
+    if ours is None or not folder.config.is_file():
+        return None
+    manifest = RunFolder.existing(path, "hydra.run.dir").read_manifest()
+    resumed = manifest.get("resumed")
+    processes = [manifest, *(resumed if isinstance(resumed, list) else [])]
+    return folder if any(isinstance(each, dict) and each.get("launch") == ours for each in processes) else None
+
+
+def refuse_other_ranks(devices: int | str, num_nodes: int) -> None:
+    """Refuse options that ask for other ranks than a launcher has started.
+
+    Args:
+        devices: of `trainer`; "auto" may be any number.
+        num_nodes: of `trainer`.
+
+    Raises:
+        UserError: if they do not fit together.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        world, machines = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        if num_nodes != machines or (devices != "auto" and int(devices) * num_nodes != world):
+            raise UserError(
+                f"trainer.num_nodes: torchrun started {world} processes on {machines} machines; "
+                f"set trainer.num_nodes={machines} trainer.devices={world // machines}"
+            )
+    elif num_nodes > 1 and not {"RANK", "SLURM_PROCID"} & os.environ.keys():
+        raise UserError(
+            f"trainer.num_nodes: {num_nodes} machines take a launcher that starts a process for each device: "
+            "torchrun or srun, see docs/scaling.md"
+        )
 
 
 def _started(pid: int) -> str:
