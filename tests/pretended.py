@@ -111,9 +111,9 @@ def is_alive(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
-    """Let others work until something is so."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], Any], patience: float = PATIENCE) -> None:
+    """Let others work until something is so, for some seconds at most."""
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "it never was so"
         time.sleep(0.01)

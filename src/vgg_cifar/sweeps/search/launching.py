@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -20,7 +21,7 @@ from vgg_cifar.sweeps.search.options import SearchOptions, search_options
 from vgg_cifar.sweeps.search.record import record
 from vgg_cifar.sweeps.search.searching import Searching
 from vgg_cifar.sweeps.search.space import Space
-from vgg_cifar.sweeps.search.study import Study
+from vgg_cifar.sweeps.search.study import Study, address_of
 from vgg_cifar.sweeps.versions import versions
 
 
@@ -41,6 +42,7 @@ def refuse_what_cannot_be_searched(space: Space, options: SearchOptions, configs
         raise UserError(choices.MISSING) from error
     choices.sampler(options, space, None)
     choices.pruner(options)
+    address_of(options, Path())
     held_out = [name for name in options.objectives if name.startswith("val/")]
     if held_out and any(config.data.val_fraction == 0 for config in configs):
         raise UserError(f"hydra.sweeper.objectives: {held_out[0]} needs held-out images; set data.val_fraction=0.1")

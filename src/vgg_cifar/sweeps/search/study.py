@@ -34,6 +34,26 @@ SECONDS_OF_PATIENCE = 60
 """How long a database file may be locked by another process."""
 
 
+def address_of(options: SearchOptions, path: Path) -> str:
+    """Where a study is.
+
+    Args:
+        options: of the search.
+        path: the sweep's folder.
+
+    Raises:
+        UserError: if the environment does not say it.
+    """
+    if options.storage is None:
+        return f"sqlite:///{path / FILE}"
+    if options.storage != "environment":
+        return options.storage
+    address = os.environ.get(ENVIRONMENT, "")
+    if "://" not in address:
+        raise UserError(f"hydra.sweeper.storage: environment: {ENVIRONMENT} holds no address of a database")
+    return address
+
+
 @dataclass(frozen=True)
 class Standing:
     """How a study stands.
@@ -79,11 +99,12 @@ class Study:
         from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        address = address_of(self.options, self.path)
         try:
             with _reached(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # experimental: heartbeats
                 self._storage: RDBStorage = RDBStorage(
-                    address := self._address(),
+                    address,
                     engine_kwargs=_engine(address),
                     heartbeat_interval=self.options.heartbeat_seconds,
                     grace_period=BEATS_OF_GRACE * self.options.heartbeat_seconds,
@@ -299,17 +320,6 @@ class Study:
         here = [] if self.options.storage is None else [socket.gethostname(), str(self.path)]
         told = repr((self.options.seed, len(self._study.get_trials(deepcopy=False)), here))
         return choices.sampler(self.options, self.space, int(hashlib.sha256(told.encode()).hexdigest()[:8], 16))
-
-    def _address(self) -> str:
-        given = self.options.storage
-        if given is None:
-            return f"sqlite:///{self.path / FILE}"
-        if given != "environment":
-            return given
-        address = os.environ.get(ENVIRONMENT, "")
-        if "://" not in address:
-            raise UserError(f"hydra.sweeper.storage: environment: {ENVIRONMENT} holds no address of a database")
-        return address
 
 
 def _engine(address: str) -> dict[str, Any]:
