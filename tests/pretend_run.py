@@ -53,6 +53,7 @@ def run(told: dict[str, str]) -> int:
         print("error: hydra.run.dir or resume: should have been the other one")
         return 2
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "told.txt").write_text("\n".join(sys.argv[1:]))
     lock = (folder / ".lock").open("a")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     does, at, epochs = told.get("does", "finish"), int(told.get("at", "1")), int(told.get("epochs", "3"))

@@ -114,6 +114,17 @@ class Sweep:
                 return Job(entry.number, its_key, self.path / entry.folder, wanted.overrides, wanted.config)
         return None
 
+    def begun_with(self, overrides: set[str]) -> list[Path]:
+        """The folders of jobs that were begun and have all of these overrides, in the order of their numbers.
+
+        Raises:
+            UserError: if `sweep.json` is damaged.
+        """
+        stored = self._read()
+        entries = [each for each in stored.jobs if overrides <= set(each.overrides)] if stored is not None else []
+        paths = [self.path / entry.folder for entry in sorted(entries, key=lambda entry: entry.number)]
+        return [path for path in paths if RunFolder(path).config.is_file()]
+
     def jobs(
         self,
         wanted: Sequence[Wanted],

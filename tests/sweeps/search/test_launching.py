@@ -55,7 +55,7 @@ def test_forty_trials_with_pruning_that_are_interrupted_twice_are_forty(
     folder = tmp_path / "search"
     typed = [
         *tiny, "trainer.max_epochs=6", "hydra/sweeper=optuna", f"hydra.sweep.dir={folder}", "hydra.launcher.jobs=2",
-        "optimizer.lr=tag(log,interval(1e-4,10))", "label_smoothing=interval(0,0.5)", "hydra.sweeper.n_trials=40",
+        "optimizer.lr=tag(log,interval(1e-5,0.1))", "label_smoothing=interval(0,0.5)", "hydra.sweeper.n_trials=40",
         "hydra.sweeper.pruner={name: median, n_startup_trials: 5}", "hydra.sweeper.objectives=[val/loss]",
         "hydra.sweeper.seed=0",
     ]  # fmt: skip

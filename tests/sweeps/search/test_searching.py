@@ -1,8 +1,6 @@
 """A search gives its trials to free slots, ends what is behind, and comes to its number whatever interrupts it."""
 
-import random
 import signal
-import time
 from pathlib import Path
 from statistics import fmean
 
@@ -10,6 +8,7 @@ import pytest
 from pretended import PATIENCE, wait_until
 from pretended_search import Plan, Searched, elsewhere, epochs_before, runs_in, study
 
+from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.sweeps import running
 from vgg_cifar.sweeps.search import searching
 
@@ -56,8 +55,8 @@ def test_what_is_behind_is_pruned_and_does_not_fail(tmp_path: Path) -> None:
     assert fmean(trial.params["x"] for trial in pruned) > fmean(trial.params["x"] for trial in complete)
     assert sum("pruned after" in line and "behind the others after" in line for line in searched.lines) > 0
     for trial in pruned:
-        (job,) = searched.searching.jobs_of(trial.params)
-        result = job.folder.read_result()
+        (folder,) = searched.searching.folders_of(trial.params)
+        result = RunFolder(folder).read_result()
         assert result["status"] == "interrupted" or result["epochs"] == 6  # too late to be stopped
 
 
@@ -90,7 +89,7 @@ def test_a_pruned_trial_has_no_other_seeds(tmp_path: Path) -> None:
     pruner = {"name": "median", "n_startup_trials": 2}
     searched = Searched(tmp_path, LONG, n_trials=8, seeds_per_trial=2, pruner=pruner)
     assert searched.code == 0
-    runs = {trial.number: len(searched.searching.jobs_of(trial.params)) for trial in searched.study.trials()}
+    runs = {trial.number: len(searched.searching.folders_of(trial.params)) for trial in searched.study.trials()}
     states = dict(enumerate(searched.states()))
     assert "PRUNED" in states.values()
     assert runs == {number: 1 if state == "PRUNED" else 2 for number, state in states.items()}
@@ -132,27 +131,39 @@ def test_trials_that_try_the_same_share_a_run(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_killed_and_interrupted_comes_to_just_its_trials(tmp_path: Path) -> None:
-    draw = random.Random(0)
-    told = {"n_trials": 20, "pruner": {"name": "median", "n_startup_trials": 5}, "sampler": "tpe"}
+    gate = tmp_path / "gate"  # while it is shut, no run comes to its end
+    space = [*LONG, f"gate={gate}"]
+    told = {"n_trials": 12, "pruner": {"name": "median", "n_startup_trials": 8}, "sampler": "tpe"}
+    gate.touch()
     for number in (signal.SIGKILL, signal.SIGTERM):
-        process = elsewhere(tmp_path, LONG, **told)
         begun = len(runs_in(tmp_path))
-        wait_until(lambda begun=begun: len(runs_in(tmp_path)) > begun + 4)
-        time.sleep(draw.random() / 5)
+        process = elsewhere(tmp_path, space, **told)
+        wait_until(lambda begun=begun: len(runs_in(tmp_path)) > begun + 2)
+        gate.unlink()
+        wait_until(lambda: len(at_the_gate(tmp_path)) == 2)
         process.send_signal(number)
         said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == (75 if number == signal.SIGTERM else -number), said
-    assert 0 < len(study(tmp_path, LONG, **told).trials()) < 20
-    last = Searched(tmp_path, LONG, **told)
+        stopped = at_the_gate(tmp_path)
+        gate.touch()
+    assert 0 < len(study(tmp_path, space, **told).trials()) < 12
+    last = Searched(tmp_path, space, **told)
     assert last.code == 0
-    assert len(last.study._study.trials) == 20  # in the whole database, none of them twice
-    assert set(last.states()) == {"COMPLETE", "PRUNED"}
-    assert len({trial.params["x"] for trial in last.study.trials()}) == 20
-    went_on = [run for run in runs_in(tmp_path) if len(epochs_before(run)) > 1]
-    assert went_on  # where they were
-    assert all(epochs_before(run) == sorted(epochs_before(run)) for run in runs_in(tmp_path))
+    assert len(last.study._study.trials) == 12  # in the whole database, none of them twice
+    assert set(last.states()) <= {"COMPLETE", "PRUNED"}
+    assert len({trial.params["x"] for trial in last.study.trials()}) == 12
+    for run in stopped:
+        assert epochs_before(run)[-1] == 5  # it went on where it was
+    assert sum(len(epochs_before(run)) for run in runs_in(tmp_path)) == 12 + 4  # twice, two went on
 
 
+def at_the_gate(folder: Path) -> list[Path]:
+    """Runs that have one epoch to go."""
+    results = {run: RunFolder(run).read_result() for run in runs_in(folder)}
+    return [run for run, result in results.items() if result.get("epochs") == 5 and result["status"] != "finished"]
+
+
+@pytest.mark.soak
 def test_two_searches_of_one_study_never_run_the_same_trial(tmp_path: Path) -> None:
     told = {"n_trials": 16, "storage": f"sqlite:///{tmp_path}/shared.db"}
     processes = [elsewhere(tmp_path / name, LONG, at_a_time=1, **told) for name in ("a", "b")]
@@ -166,6 +177,7 @@ def test_two_searches_of_one_study_never_run_the_same_trial(tmp_path: Path) -> N
     assert len(a | b) == 16
 
 
+@pytest.mark.soak
 def test_the_trial_of_a_dead_machine_is_taken_by_another(tmp_path: Path) -> None:
     told = {"n_trials": 4, "storage": f"sqlite:///{tmp_path}/shared.db"}
     stuck = [*LONG, f"gate={tmp_path}/gate"]

@@ -52,7 +52,7 @@ def test_four_machines_that_come_and_go_have_just_the_trials_that_were_asked_for
     tmp_path: Path, shared: dict[str, object]
 ) -> None:
     told = shared | {"n_trials": 60, "sampler": "tpe", "pruner": "hyperband", "seed": 1}
-    space = [*SPACE, "y=interval(0,1)"]
+    space = ["x=interval(0,1)", "y=interval(0,1)", "epochs=5", "pause=0.2"]
     first = [elsewhere(tmp_path / name, space, at_a_time=2, **told) for name in "abc"]
     wait_until(lambda: len(runs_in(tmp_path / "a")) > 2)
     first[0].kill()

@@ -97,9 +97,9 @@ def test_an_early_end_is_told_once_it_is_behind(tmp_path: Path) -> None:
 
 
 def test_importance_goes_to_what_matters(tmp_path: Path) -> None:
-    ours = study(tmp_path, ["x=interval(0,1)", "y=interval(0,1)"], n_trials=30)
+    ours = study(tmp_path, ["x=interval(0,1)", "y=interval(0,1)"], n_trials=15)
     assert ours.importance() == {}
-    for _ in range(30):
+    for _ in range(15):
         _run(ours, lambda params: params["x"])
     shares = ours.importance()["val/top1"]
     assert sum(shares.values()) == pytest.approx(1)

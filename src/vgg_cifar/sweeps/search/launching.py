@@ -18,8 +18,7 @@ from vgg_cifar.sweeps.plan import Compose, Plan
 from vgg_cifar.sweeps.running import run_jobs
 from vgg_cifar.sweeps.search import choices
 from vgg_cifar.sweeps.search.options import SearchOptions, search_options
-from vgg_cifar.sweeps.search.record import record
-from vgg_cifar.sweeps.search.searching import Searching
+from vgg_cifar.sweeps.search.record import Recorded
 from vgg_cifar.sweeps.search.space import Space
 from vgg_cifar.sweeps.search.study import Study, address_of
 from vgg_cifar.sweeps.versions import versions
@@ -73,11 +72,11 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
         plan.sweep.path.mkdir(parents=True, exist_ok=True)
     study = Study(plan.sweep.path.name, plan.sweep.path, options, space, made_of)
     plan.sweep.path.mkdir(parents=True, exist_ok=True)
-    searching = Searching(study, plan, like, lambda text: console.print(printable(text), soft_wrap=True, markup=False))
+    searching = Recorded(study, plan, like, lambda text: console.print(printable(text), soft_wrap=True, markup=False))
     code = run_jobs(
         f"search {plan.sweep.path.name}", searching, pool(launcher), console, stop_at_failure=launcher.stop_at_failure
     )
-    record(study, searching).write(plan.sweep.path)
+    searching.write()
     if code == INTERRUPTED:
         return code
     compare(plan.sweep)

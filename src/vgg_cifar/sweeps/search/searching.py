@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -34,6 +35,9 @@ class Plan(Protocol):
     def jobs(self, wanted: list[Wanted]) -> list[Job]:
         """The jobs that these runs are, known or new."""
 
+    def begun_with(self, overrides: list[str]) -> list[Path]:
+        """The folders of those that were begun and have all of these overrides."""
+
 
 @dataclass
 class _Trial:
@@ -58,14 +62,14 @@ class Searching:
     """Gives the runs of a study's trials, see `source.Source`.
 
     Args:
-        study: which trial is next.
+        study: which trial is next; an attribute too.
         plan: makes its runs jobs of the sweep.
         like: a configuration like the trials', by which it is judged whether there is room for one more.
         say: tells a person something.
     """
 
     def __init__(self, study: Study, plan: Plan, like: Config, say: Callable[[str], None]) -> None:
-        self._study = study
+        self.study = study
         self._plan = plan
         self._like = like
         self._say = say
@@ -93,18 +97,18 @@ class Searching:
 
     def to_come(self) -> int:
         """Runs that are not there yet, as far as this process will have them."""
-        left = max(0, self._study.options.n_trials - self._standing.taken)
-        return left * self._study.options.seeds_per_trial + sum(len(trial.later) for trial in self._trials.values())
+        left = max(0, self.study.options.n_trials - self._standing.taken)
+        return left * self.study.options.seeds_per_trial + sum(len(trial.later) for trial in self._trials.values())
 
     def expects_more(self) -> bool:
         """Whether trials are left, or run elsewhere and may have to be taken from there."""
-        self._study.beat()
+        self.study.beat()
         self._refresh()
-        return self._standing.taken < self._study.options.n_trials or bool(self._standing.running)
+        return self._standing.taken < self.study.options.n_trials or bool(self._standing.running)
 
     def note(self) -> str:
         """How the study stands."""
-        standing, options = self._standing, self._study.options
+        standing, options = self._standing, self.study.options
         elsewhere = len(set(standing.running) - self._trials.keys())
         parts = [f"{standing.taken - len(standing.running)} of {options.n_trials} trials ended"]
         parts += [f"{standing.pruned} of them pruned"] if standing.pruned else []
@@ -118,14 +122,13 @@ class Searching:
         """The trial and what it tries."""
         return self._labels[job.number]
 
-    def jobs_of(self, params: Mapping[str, Any]) -> list[Job]:
-        """The runs of a trial that are in this sweep's folder."""
-        found = (self._plan.known(each) for each in self._runs_with(params))
-        return [job for job in found if job is not None and job.path.exists()]
+    def folders_of(self, params: Mapping[str, Any]) -> list[Path]:
+        """The folders of a trial's runs that were begun here."""
+        return self._plan.begun_with(self.study.space.overrides(params))
 
     def to_stop(self, running: list[Job]) -> list[Job]:
         """The runs of trials that are behind the others or came to nothing."""
-        self._study.beat()
+        self.study.beat()
         for trial in list(self._trials.values()):
             if trial.jobs[0] in running:
                 self._judge(trial)
@@ -143,7 +146,7 @@ class Searching:
             elif ended.status == "failed":
                 self._fail(trial, ended.reason)
             else:
-                self._study.leave(trial.number)
+                self.study.leave(trial.number)
                 del self._trials[trial.number]
         if reason is not None and ended.status == "interrupted":
             return Ended("pruned", reason, [], ended.seconds)
@@ -155,8 +158,8 @@ class Searching:
         try:
             number = self._left_here()
             if number is None:
-                self._study.give_up_silent_ones()
-                number = self._study.ask()
+                self.study.give_up_silent_ones()
+                number = self.study.ask()
             if number is None:
                 self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
             else:
@@ -169,13 +172,13 @@ class Searching:
             runs = self._runs(number)
             assert runs is not None
         except UserError as error:
-            self._study.fail(number, str(error))
+            self.study.fail(number, str(error))
             self._say(f"trial {number} cannot be run: {error}")
             return
         jobs = self._plan.jobs(runs)
-        label = f"trial {number}: {self._study.space.label(self._study.parameters(number) or {})}"
+        label = f"trial {number}: {self.study.space.label(self.study.parameters(number) or {})}"
         self._labels |= {job.number: label for job in jobs}
-        at_once = 1 if self._study.options.pruner is not None else len(jobs)
+        at_once = 1 if self.study.options.pruner is not None else len(jobs)
         self._trials[number] = trial = _Trial(number, jobs, later=jobs[at_once:])
         self._judge(trial)  # a process that is gone may have decided it, but not written it down
         if number in self._trials:
@@ -186,7 +189,7 @@ class Searching:
         """A trial that a process of this folder's took and has left, being gone; it is this process's from now on."""
         self._refresh()
         for number in self._standing.running:
-            if number not in self._trials and self._is_left(number) and self._study.adopt(number):
+            if number not in self._trials and self._is_left(number) and self.study.adopt(number):
                 return number
         return None
 
@@ -197,27 +200,24 @@ class Searching:
             return False
         begun = [job for job in jobs if job is not None]
         if not begun:  # whoever took it would have put down its runs, unless that was on another machine
-            return self._study.options.storage is None
+            return self.study.options.storage is None
         return not any(job.folder.in_use() or job.claim().is_held() for job in begun)
 
     def _runs(self, number: int) -> list[Wanted] | None:
         """A trial's, one for each seed; None where its values are not known yet."""
         if number not in self._runs_of:
-            params = self._study.parameters(number)
+            params = self.study.parameters(number)
             if params is None:
                 return None
-            self._runs_of[number] = self._runs_with(params)
+            fixed = [each for each in self.study.space.fixed if not each.startswith("seed=")]
+            overrides = [*fixed, *self.study.space.overrides(params)]
+            seeds = range(self._like.seed, self._like.seed + self.study.options.seeds_per_trial)
+            self._runs_of[number] = [self._plan.wanted([*overrides, f"seed={seed}"]) for seed in seeds]
         return self._runs_of[number]
-
-    def _runs_with(self, params: Mapping[str, Any]) -> list[Wanted]:
-        fixed = [each for each in self._study.space.fixed if not each.startswith("seed=")]
-        overrides = [*fixed, *self._study.space.overrides(params)]
-        seeds = range(self._like.seed, self._like.seed + self._study.options.seeds_per_trial)
-        return [self._plan.wanted([*overrides, f"seed={seed}"]) for seed in seeds]
 
     def _judge(self, trial: _Trial) -> None:
         """Tell the study what the first run has come to, and end the trial if that is not enough."""
-        if self._study.options.pruner is None:
+        if self.study.options.pruner is None:
             return
         folder = trial.jobs[0].folder
         try:
@@ -228,11 +228,11 @@ class Searching:
             rows = folder.read_metrics()
         except (OSError, UserError):
             return
-        name = self._study.options.objectives[0]
+        name = self.study.options.objectives[0]
         values = {int(row["epoch"]) + 1: row[name] for row in rows if isfinite(row.get(name, float("nan")))}
-        reason = self._study.report(trial.number, values)
+        reason = self.study.report(trial.number, values)
         if reason is not None:
-            self._study.prune(trial.number)
+            self.study.prune(trial.number)
             self._end(trial, reason)
 
     def _has_finished(self, trial: _Trial, job: Job) -> None:
@@ -242,18 +242,18 @@ class Searching:
         if len(trial.results) < len(trial.jobs):
             return
         means = []
-        for name in self._study.options.objectives:
+        for name in self.study.options.objectives:
             values = [trial.results[each.number].get(name) for each in trial.jobs]
             numbers = [value for value in values if isinstance(value, int | float) and isfinite(value)]
             if len(numbers) < len(values):
                 self._fail(trial, f"a run has no {name}")
                 return
             means.append(fmean(numbers))
-        self._study.complete(trial.number, means)
+        self.study.complete(trial.number, means)
         self._end(trial, "finished")
 
     def _fail(self, trial: _Trial, reason: str) -> None:
-        self._study.fail(trial.number, reason)
+        self.study.fail(trial.number, reason)
         self._end(trial, f"trial {trial.number} failed")
 
     def _end(self, trial: _Trial, reason: str) -> None:
@@ -267,5 +267,5 @@ class Searching:
 
     def _refresh(self, *, at_once: bool = False) -> None:
         if at_once or time.monotonic() >= self._next_refresh:
-            self._standing = self._study.standing()
+            self._standing = self.study.standing()
             self._next_refresh = time.monotonic() + SECONDS_BETWEEN_LOOKS
