@@ -1,10 +1,11 @@
-"""A real SLURM of one machine, on its loopback interface: munged, slurmctld and slurmd, started here and ended by their ids."""
+"""A real SLURM of one machine, on its loopback interface: munged, slurmctld and slurmd, ended by who starts them."""
 
 import os
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -86,7 +87,7 @@ class Cluster:
                 f"--key-file={self.folder}/munge.key", f"--pid-file={self.folder}/munged.pid",
                 f"--seed-file={self.folder}/munged.seed", f"--log-file={self.folder}/munged.log",
             )  # fmt: skip
-            self._wait_for(lambda: (self.folder / "munge.socket").exists())
+            self._wait_for((self.folder / "munge.socket").exists)
             self.start_controller()
             self._start("slurmd", "-D", "-f", f"{self.folder}/slurm.conf")
             self._wait_for(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%T"))
@@ -132,8 +133,7 @@ class Cluster:
         self._processes.append(process)
         return process
 
-    def _wait_for(self, condition: object) -> None:
-        assert callable(condition)
+    def _wait_for(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             dead = [process.args for process in self._processes if process.poll() is not None]
