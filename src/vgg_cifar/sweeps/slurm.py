@@ -181,7 +181,7 @@ def script(job: Job, options: SlurmOptions, where: Path) -> str:
         cpus="" if options.cpus_per_task is None else f" --cpus-per-task={options.cpus_per_task}",
         wait=SECONDS_FOR_THE_LAST_RANK,
         command=shlex.join(standalone.command(job.overrides)),
-        folder=shlex.quote(quoted(str(job.path))),
+        folder=re.sub(r'(["$`\\])', r"\\\1", quoted(str(job.path))),
         interrupted=INTERRUPTED,
         requeues=options.requeues,
     )
@@ -208,7 +208,7 @@ echo "SLURM's job $SLURM_JOB_ID on $SLURM_JOB_NODELIST"
 [ -z "$asked" ] || exit {interrupted}
 srun --kill-on-bad-exit=0 --wait={wait}{cpus} \\
     {command} \\
-    "$begin_or_go_on="{folder} &
+    "$begin_or_go_on={folder}" &
 step=$!
 heard=1
 while [ -n "$heard" ]; do # a signal ends a wait, not the run
