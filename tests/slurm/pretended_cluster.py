@@ -17,7 +17,10 @@ class Queue:
     Attributes:
         path: the folder that it is.
         environment: what puts its commands before any others.
+        epochs: of a tiny run that is long enough to be told that its time is up.
     """
+
+    epochs = 12
 
     def __init__(self, folder: Path, minute: float) -> None:
         self.path = folder / "queue"
@@ -49,6 +52,13 @@ class Queue:
     def tell(self, what: str, text: str = "") -> None:
         """Have something happen to the first job: see `stand_in.py`."""
         (self.jobs()[0] / what).write_text(text)
+
+    def time_is_up(self) -> None:
+        """Tell the newest job so."""
+        (self.jobs()[-1] / "warn").touch()
+
+    def begins_again(self) -> None:
+        """It does so by itself."""
 
     def calls(self, command: str) -> list[str]:
         """How often a command was called, and with what."""

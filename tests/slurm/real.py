@@ -66,7 +66,10 @@ class Cluster:
     Attributes:
         folder: of its files and logs.
         environment: what its clients need to find it.
+        epochs: of a tiny run that is long enough for it to notice that a time limit is near.
     """
+
+    epochs = 120
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,6 +124,23 @@ class Cluster:
             command, env=os.environ | self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         return done.stdout.strip()
+
+    def states(self) -> list[str]:
+        """How the jobs that were ever submitted stand, in their order."""
+        return self.ask("squeue", "--states=all", "--noheader", "--sort=i", "--format=%T").split()
+
+    def time_is_up(self) -> None:
+        """Bring the newest job's time limit so near that it is told."""
+        number = self._newest()
+        elapsed = self.ask("squeue", "--noheader", f"--jobs={number}", "--format=%M").split(":")
+        self.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={int(elapsed[-2]) + 2}")
+
+    def begins_again(self) -> None:
+        """Let it begin, with time enough, without the two minutes that SLURM gives a job that queues again."""
+        self.ask("scontrol", "update", f"JobId={self._newest()}", "TimeLimit=60", "StartTime=now")
+
+    def _newest(self) -> str:
+        return self.ask("squeue", "--states=all", "--noheader", "--sort=-i", "--format=%A").split()[0]
 
     def _start(self, *command: str) -> "subprocess.Popen[bytes]":
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
