@@ -20,7 +20,7 @@ class Queue:
         epochs: of a tiny run that is long enough to be told that its time is up.
     """
 
-    epochs = 12
+    epochs = 40
 
     def __init__(self, folder: Path, minute: float) -> None:
         self.path = folder / "queue"

@@ -69,7 +69,7 @@ class Cluster:
         epochs: of a tiny run that is long enough for it to notice that a time limit is near.
     """
 
-    epochs = 120
+    epochs = 300
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -19,7 +19,7 @@ from vgg_cifar.runs.folder import RunFolder
 pytestmark = pytest.mark.soak
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-PATIENCE = 600
+PATIENCE = 400
 """Seconds that anything here may take at most."""
 TRAIN = Path(__file__).resolve().parents[2] / "src" / "train.py"
 
@@ -79,6 +79,7 @@ class Typed:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, self.output()
+            assert self.process.poll() is None or condition(), self.output()
             time.sleep(0.1)
 
     def end(self) -> int:
@@ -130,7 +131,7 @@ def test_a_job_whose_time_is_up_queues_again_and_ends_as_if_it_had_not(
 def test_a_job_outlives_its_sweep_and_hears_the_next_ones_ctrl_c(
     tiny: list[str], tmp_path: Path, cluster: Queue | real.Cluster, alone: Callable[..., RunFolder]
 ) -> None:
-    typed = [*tiny, "trainer.max_epochs=60", "trainer.devices=2"]
+    typed = [*tiny, "trainer.max_epochs=200", "trainer.devices=2"]
     before = len(cluster.states())
     sweep = Typed(tmp_path / "sweep", cluster, *typed)
     sweep.trains()
@@ -138,7 +139,7 @@ def test_a_job_outlives_its_sweep_and_hears_the_next_ones_ctrl_c(
     sweep.end()
     assert cluster.states()[-1] == "RUNNING"
     sweep = Typed(tmp_path / "sweep", cluster, *typed)
-    sweep.wait(lambda: (tmp_path / "sweep.txt").read_text().count("job 0 goes on") == 1)
+    sweep.wait(lambda: (tmp_path / "sweep.txt").read_text().count("job 0 starts") == 2)
     assert len(cluster.states()) == before + 1
     assert sweep.folder.read_result()["status"] == "running"
     sweep.process.send_signal(signal.SIGINT)
