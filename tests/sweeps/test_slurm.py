@@ -17,6 +17,7 @@ from slurm.pretended_cluster import Queue
 
 from vgg_cifar.errors import UserError
 from vgg_cifar.sweeps import cluster, running, slurm
+from vgg_cifar.sweeps.batch_script import script
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.launching import refuse_what_cannot_run
 from vgg_cifar.sweeps.options import SlurmOptions
@@ -86,7 +87,7 @@ def test_all_are_submitted_at_once_or_so_many_at_a_time(tmp_path: Path, queue: Q
 
 def test_the_script_asks_for_what_the_run_needs_and_types_what_a_person_would(tmp_path: Path) -> None:
     each = job(tmp_path / "it's", 3, "says='a b'", devices=2, num_nodes=4, accelerator="gpu")
-    text = slurm.script(
+    text = script(
         each,
         options(partition="gpu", time=90, mem_gb=32, constraint="a100&ib", extra=["--exclusive"], cpus_per_task=8),
         tmp_path,
@@ -101,7 +102,7 @@ def test_the_script_asks_for_what_the_run_needs_and_types_what_a_person_would(tm
     ]  # fmt: skip
     assert "export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=8\n" in text  # several machines do not meet on the loopback
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=True).returncode == 0
-    cpu = slurm.script(job(tmp_path, 0), options(cpus_per_task=None), tmp_path)
+    cpu = script(job(tmp_path, 0), options(cpus_per_task=None), tmp_path)
     assert "--gres" not in cpu
     assert "--cpus-per-task" not in cpu
     assert "MASTER_ADDR=127.0.0.1" in cpu
