@@ -119,7 +119,7 @@ def test_a_job_whose_time_is_up_queues_again_and_ends_as_if_it_had_not(
     sweep.trains()
     cluster.time_is_up()
     sweep.wait(lambda: sweep.folder.read_result()["status"] == "interrupted")
-    sweep.wait(lambda: cluster.states()[-1] != "COMPLETING")
+    sweep.wait(lambda: cluster.states()[-1] == "PENDING" or sweep.output().count("SLURM's job ") == 2)
     cluster.begins_again()
     sweep.trains(times=2)
     assert sweep.end() == 0, sweep.output()
