@@ -4,7 +4,7 @@ It takes the run's lock, keeps `config.yaml`, `result.json` and its progress as 
 `resume=`, and ends with 75 when it is asked to stop. What else it does is told by overrides of its own:
 
     does=finish         or "raise" (exit 1), "mistake" (exit 2), "vanish" (exit 0, no result), "die" (SIGKILL),
-                        "die late" (after its result is written), "stall" (does not hear SIGTERM)
+                        "die late" (after its result is written), "stall" (hears no signal)
     epochs=3            how many
     at=1                after how many epochs it does that
     says=TEXT           written to the screen when it does that, a line each for what lies between two |
@@ -57,7 +57,8 @@ def run(told: dict[str, str]) -> int:
     lock = (folder / ".lock").open("a")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     does, at, epochs = told.get("does", "finish"), int(told.get("at", "1")), int(told.get("epochs", "3"))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if does == "stall" else stop)
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN if does == "stall" else stop)
     progress = folder / "progress.json"
     done = json.loads(progress.read_text()) if progress.is_file() else 0
     with (folder / "starts.txt").open("a") as starts:

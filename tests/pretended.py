@@ -35,7 +35,7 @@ def command(words: list[str]) -> list[str]:
 
 def job(folder: Path, number: int, *told: str, epochs: int = 3, **trainer: Any) -> Job:
     """A job of a sweep in a folder, told what to do; its configuration has only what running it looks at."""
-    trainer = {"accelerator": "cpu", "devices": 1, "max_epochs": epochs} | trainer
+    trainer = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "max_epochs": epochs} | trainer
     config: Any = SimpleNamespace(trainer=SimpleNamespace(**trainer))
     return Job(number, f"{number:016x}", folder / str(number), [*told, f"epochs={epochs}", f"seed={number}"], config)
 
@@ -48,9 +48,9 @@ class Told:
         lines: what a person saw of it, times left out.
     """
 
-    def __init__(self, jobs: list[Job], at_a_time: int = 2, **options: Any) -> None:
+    def __init__(self, jobs: list[Job], at_a_time: int = 2, pool: Pool | None = None, **options: Any) -> None:
         console = Console(file=io.StringIO(), width=80)
-        pool = Pool(Slots(gpus=[], threads=2, jobs=at_a_time))
+        pool = pool or Pool(Slots(gpus=[], threads=2, jobs=at_a_time))
         self.code = run_jobs("sweep test", Listed(jobs), pool, console, **options)
         assert pool.running == []
         assert isinstance(console.file, io.StringIO)

@@ -100,9 +100,9 @@ class Searched:
     def __init__(self, folder: Path, space: list[str] | None = None, at_a_time: int = 2, **changed: Any) -> None:
         console = Console(file=io.StringIO(), width=200)
         self.study = study(folder, space, **changed)
-        self.searching = Searching(self.study, Plan(folder), CONFIG, console.print)
-        self.pool = Pool(Slots(gpus=[], threads=2, jobs=at_a_time))
-        self.code = run_jobs("search test", self.searching, self.pool, console)
+        pool = Pool(Slots(gpus=[], threads=2, jobs=at_a_time))
+        self.searching = Searching(self.study, Plan(folder), CONFIG, pool.is_elsewhere, console.print)
+        self.code = run_jobs("search test", self.searching, pool, console)
         assert isinstance(console.file, io.StringIO)
         self.lines = console.file.getvalue().splitlines()
 
@@ -139,8 +139,9 @@ def main() -> int:
     """Run a search that was told of in JSON: its folder, space, how many at a time, and what else is changed."""
     folder, space, at_a_time, changed = json.loads(sys.argv[1])
     standalone.command = command
-    searching = Searching(study(Path(folder), space, **changed), Plan(Path(folder)), CONFIG, print)
-    return run_jobs("search test", searching, Pool(Slots([], 2, at_a_time)), Console(width=200))
+    pool = Pool(Slots([], 2, at_a_time))
+    searching = Searching(study(Path(folder), space, **changed), Plan(Path(folder)), CONFIG, pool.is_elsewhere, print)
+    return run_jobs("search test", searching, pool, Console(width=200))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ OF_RANKS = {
     "SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_LOCALID": "1",
 }  # fmt: skip
 """What torchrun, SLURM and Lightning set."""
-OTHERS = {"CUDA_VISIBLE_DEVICES": "1", "MASTER_OF_CEREMONIES": "me", "RANKING": "3", "MY_RANK": "4", "HOME": "/home"}
+OTHERS = {
+    "CUDA_VISIBLE_DEVICES": "1",
+    "SLURM_CONF": "/etc/slurm.conf",
+    "MASTER_OF_CEREMONIES": "me",
+    "RANKING": "3",
+    "MY_RANK": "4",
+    "HOME": "/home",
+}
 
 
 def test_it_knows_of_no_ranks_and_of_all_else(monkeypatch: pytest.MonkeyPatch) -> None:

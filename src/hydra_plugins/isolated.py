@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
     from vgg_cifar.sweeps.plan import Compose
@@ -33,14 +33,10 @@ def composer(context: HydraContext, master: DictConfig) -> Compose:
 
 
 class IsolatedLauncher(Launcher):
-    """Runs the jobs of a sweep.
+    """Runs the jobs of a sweep; its options are those of `vgg_cifar.sweeps.options.LauncherOptions`."""
 
-    Args:
-        options: those of `vgg_cifar.sweeps.options.LauncherOptions`.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
+    def __init__(self, **_: Any) -> None:
+        """The options are read from the configuration, as they are checked before anything starts."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember what Hydra composed; the task is typed anew for every job."""
@@ -54,10 +50,12 @@ class IsolatedLauncher(Launcher):
             SystemExit: with the sweep's exit code, unless every job is finished: Hydra passes on no other.
         """
         from vgg_cifar.command_line import exit_code
+        from vgg_cifar.options import flat
         from vgg_cifar.sweeps.launching import launch
-        from vgg_cifar.sweeps.options import LauncherOptions
+        from vgg_cifar.sweeps.options import launcher_options
 
-        jobs, options = [*map(list, job_overrides)], LauncherOptions(**self.options)
+        settings = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        jobs, options = [*map(list, job_overrides)], launcher_options(flat({"launcher": settings}))
         code = exit_code(lambda: launch(jobs, options, self.config, composer(self.context, self.config)))
         if code:
             sys.exit(code)

@@ -227,6 +227,9 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     from vgg_cifar.sweeps.sweep import default_name
 
     parsed = parse(overrides)
+    for each in parsed:
+        if each.is_sweep_override() and re.match(r"hydra/|hydra\.launcher\b", each.key_or_group):
+            raise UserError(f"{each.key_or_group}: is the same for all jobs of a sweep; give one value")
     if not any(each.key_or_group == "sweep" for each in parsed):
         swept = [each.key_or_group for each in parsed if each.is_sweep_override()]
         fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]

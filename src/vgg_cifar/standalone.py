@@ -8,8 +8,10 @@ import sys
 
 from vgg_cifar.data.options import PROJECT
 
-OF_A_LAUNCHER = r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|NODE_RANK|MASTER_(ADDR|PORT)|(TORCHELASTIC|SLURM)_\w+)"
-"""Variables by which torchrun, SLURM and Lightning tell a process that it is a rank."""
+OF_A_LAUNCHER = (
+    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|NODE_RANK|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|SLURM_(?!CONF$)\w+"
+)
+"""Variables by which torchrun, SLURM and Lightning tell a process that it is a rank. SLURM_CONF says where SLURM is."""
 
 
 def command(overrides: list[str]) -> list[str]:

@@ -23,29 +23,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "SECONDS_BETWEEN_TRIES", 0.1)
 
 
-@pytest.fixture
-def when() -> Iterator[When]:
-    """Do something as soon as something is so, while a sweep runs."""
-    threads: list[threading.Thread] = []
-    errors: list[BaseException] = []
-
-    def start(condition: Callable[[], object], action: Callable[[], object]) -> None:
-        def watch() -> None:
-            try:
-                wait_until(condition)
-                action()
-            except BaseException as error:
-                errors.append(error)
-
-        threads.append(threading.Thread(target=watch))
-        threads[-1].start()
-
-    yield start
-    for thread in threads:
-        thread.join()
-    assert errors == []
-
-
 def status(of: Job) -> str:
     return str(of.folder.read_result().get("status"))
 

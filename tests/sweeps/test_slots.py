@@ -13,9 +13,11 @@ from vgg_cifar.sweeps.slots import Share, Slots
 UUIDS = ["GPU-5a1c2a36-9d2f", "MIG-0b5c7e11-6c1d"]
 
 
-def wants(devices: int | str = 1, accelerator: str = "auto") -> Any:
+def wants(devices: int | str = 1, accelerator: str = "auto", num_nodes: int = 1) -> Any:
     """What a share is taken for."""
-    return SimpleNamespace(trainer=SimpleNamespace(devices=devices, accelerator=accelerator))
+    return SimpleNamespace(
+        trainer=SimpleNamespace(devices=devices, accelerator=accelerator, num_nodes=num_nodes),
+    )
 
 
 def taken(slots: Slots, *wanted: Any) -> list[Share]:

@@ -12,7 +12,8 @@ from rich.console import Console
 from vgg_cifar.config import Config
 from vgg_cifar.errors import INTERRUPTED, RunError, UserError
 from vgg_cifar.runs import placement
-from vgg_cifar.sweeps.options import LauncherOptions
+from vgg_cifar.sweeps import slurm
+from vgg_cifar.sweeps.options import LauncherOptions, SlurmOptions
 from vgg_cifar.sweeps.plan import Compose, Plan
 from vgg_cifar.sweeps.pool import Pool
 from vgg_cifar.sweeps.running import run_jobs
@@ -30,14 +31,12 @@ def refuse_what_cannot_run(path: Path, configs: Iterable[Config], options: Launc
     """
     if placement.rank() or "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("-m: a sweep starts the ranks of its jobs itself; call it without torchrun or srun")
-    slots = Slots.of_this_machine(options.jobs)
+    room = pool(options).room
     datasets = set()
     for config in configs:
-        if config.trainer.num_nodes != 1:
-            raise UserError("trainer.num_nodes: the jobs of a sweep run on one machine; start such a run by itself")
         if config.resume is not None:
             raise UserError("resume: a sweep goes on by itself where it was; type the same command again without it")
-        slots.refuse_what_never_fits(config)
+        room.refuse_what_never_fits(config)
         datasets.add(config.data.name)
     sweep = Sweep(path)
     sweep.refuse_what_is_no_sweep()
@@ -70,7 +69,13 @@ def launch(job_overrides: list[list[str]], options: LauncherOptions, master: Dic
 
 
 def pool(options: LauncherOptions) -> Pool:
-    """What runs the jobs, as the launcher's options say."""
+    """What runs the jobs, as the launcher's options say.
+
+    Raises:
+        UserError: if that is not here.
+    """
+    if isinstance(options, SlurmOptions):
+        return slurm.pool(options)
     return Pool(Slots.of_this_machine(options.jobs))
 
 

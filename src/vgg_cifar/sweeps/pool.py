@@ -19,6 +19,9 @@ RUNNING, FINISHED, ELSEWHERE = "running", "finished", "elsewhere"
 class Room(Protocol):
     """What can be had for jobs, as `slots.Slots` has it of this machine."""
 
+    def refuse_what_never_fits(self, config: Config) -> None:
+        """Raise a UserError for a job that could not run even if it were alone."""
+
     def take(self, config: Config) -> Share | None:
         """A share for this job, or None if what is left is too little for it."""
 
@@ -64,12 +67,17 @@ class Pool:
     Args:
         room: for how many, and what each has.
         start: how one is started.
+        is_under_way: whether one that runs in its folder was started by a process that may be gone, and can be watched
+            from here; `start` then watches it.
     """
 
-    def __init__(self, room: Room, start: Start = Process) -> None:
+    def __init__(
+        self, room: Room, start: Start = Process, is_under_way: Callable[[Job], bool] = lambda _: False
+    ) -> None:
         self.room = room
         self.running: list[Running] = []
         self._start = start
+        self._is_under_way = is_under_way
 
     def has_room_for(self, config: Config) -> bool:
         """Whether such a job could start now."""
@@ -106,7 +114,7 @@ class Pool:
         """The job's attempt, or why it has none."""
         job.path.mkdir(parents=True, exist_ok=True)
         claim = job.claim()
-        if job.folder.in_use() or not claim.take():
+        if self._is_in_use(job) or not claim.take():
             return ELSEWHERE
         try:
             result = job.folder.read_result()
@@ -119,6 +127,13 @@ class Pool:
         except BaseException:
             claim.release()
             raise
+
+    def is_elsewhere(self, job: Job) -> bool:
+        """Whether another process runs the job."""
+        return job.claim().is_held() or self._is_in_use(job)
+
+    def _is_in_use(self, job: Job) -> bool:
+        return job.folder.in_use() and not self._is_under_way(job)
 
     def ended(self) -> Iterator[tuple[Job, Ended]]:
         """Those that ended since this was asked last; their shares are free."""

@@ -63,7 +63,7 @@ class Process:
         self._claim = claim
         parent = os.getpid()
         try:
-            with _appended(job.output) as output:
+            with appended(job.output) as output:
                 self._since = output.tell()
                 self._process = subprocess.Popen(
                     standalone.command(job.words()),
@@ -94,51 +94,65 @@ class Process:
         self._process.wait()
 
     def ended(self) -> Ended | None:
-        """How it ended; None as long as it runs. What it could not write down itself is written to its folder."""
+        """How it ended; None as long as it runs."""
         code = self._process.poll()
         if code is None:
             return None
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # ranks that it left behind
         try:
-            return self._judged(code)
+            seconds = time.monotonic() - self.started
+            return judged(self.job, code, asked_to_stop=self.asked_to_stop, since=self._since, seconds=seconds)
         finally:
             self._claim.release()
 
-    def _judged(self, code: int) -> Ended:
-        seconds = time.monotonic() - self.started
-        folder = self.job.folder
-        try:
-            result = folder.read_result()
-        except UserError as error:
-            return Ended("failed", str(error), self._last_lines(), seconds)
-        if result.get("status") == "finished":  # killed afterwards perhaps
-            return Ended("finished", "", [], seconds)
-        if code == INTERRUPTED or self.asked_to_stop:
-            return Ended("interrupted", "it was asked to stop, and can go on", [], seconds)
-        lines = self._last_lines()
-        if result.get("status") == "failed" and isinstance(result.get("error"), str) and code > 0:
-            return Ended("failed", result["error"], lines, seconds)
-        reason = _reason(code, lines)
-        with suppress(RunError, OSError, *UNWRITABLE):
-            folder.path.mkdir(exist_ok=True)
-            folder.write_result(result | {"status": "failed", "error": reason})
-        return Ended("failed", reason, lines, seconds)
 
-    def _last_lines(self) -> list[str]:
-        """Of what this process wrote, without what a terminal would obey."""
-        try:
-            with self.job.output.open("rb") as output:
-                size = output.seek(0, os.SEEK_END)
-                output.seek(max(self._since, size - 20_000))
-                text = output.read().decode(errors="replace")
-        except OSError:
-            return []
-        lines = ["".join(each for each in line if each.isprintable()).rstrip() for line in text.splitlines()]
-        return [line for line in lines if line][-LAST_LINES:]
+def judged(
+    job: Job, code: int, *, asked_to_stop: bool, since: int, seconds: float, because: str | None = None
+) -> Ended:
+    """How a job ended; what it could not write down itself is written to its folder.
+
+    Args:
+        job: which.
+        code: exit code, negative for a signal.
+        asked_to_stop: whether whoever started it asked it to.
+        since: where in its output this attempt's begins, bytes.
+        seconds: that it took.
+        because: why, where that is known from elsewhere.
+    """
+    folder = job.folder
+    try:
+        result = folder.read_result()
+    except UserError as error:
+        return Ended("failed", str(error), _last_lines(job.output, since), seconds)
+    if result.get("status") == "finished":  # killed afterwards perhaps
+        return Ended("finished", "", [], seconds)
+    if code == INTERRUPTED or asked_to_stop:
+        return Ended("interrupted", because or "it was asked to stop, and can go on", [], seconds)
+    lines = _last_lines(job.output, since)
+    if result.get("status") == "failed" and isinstance(result.get("error"), str) and code > 0:
+        return Ended("failed", result["error"], lines, seconds)
+    reason = because or _reason(code, lines)
+    with suppress(RunError, OSError, *UNWRITABLE):
+        folder.path.mkdir(exist_ok=True)
+        folder.write_result(result | {"status": "failed", "error": reason})
+    return Ended("failed", reason, lines, seconds)
 
 
-def _appended(path: Path) -> IO[bytes]:
+def _last_lines(path: Path, since: int) -> list[str]:
+    """Of what was written from there on, without what a terminal would obey."""
+    try:
+        with path.open("rb") as output:
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(since, size - 20_000))
+            text = output.read().decode(errors="replace")
+    except OSError:
+        return []
+    lines = ["".join(each for each in line if each.isprintable()).rstrip() for line in text.splitlines()]
+    return [line for line in lines if line][-LAST_LINES:]
+
+
+def appended(path: Path) -> IO[bytes]:
     """A file to write to at its end; nothing that was laid in its place, a link or a pipe."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     return open(os.open(path, flags, 0o666), "ab")  # noqa: PTH123

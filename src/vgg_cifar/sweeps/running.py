@@ -90,7 +90,7 @@ class _Sweeping:
             for each in self.pool.running:
                 if each.job.number in given_up:
                     each.attempt.stop()
-            while self._has_a_job_waiting() and self._starts(self.queue[0]):
+            while len(asked) == self._signals_heard and self._has_a_job_waiting() and self._starts(self.queue[0]):
                 self.queue.popleft()
 
     def _takes_in(self, job: Job) -> None:
@@ -155,7 +155,7 @@ class _Sweeping:
             return
         self._next_try = time.monotonic() + SECONDS_BETWEEN_TRIES
         for job in list(self.elsewhere):
-            if job.folder.in_use() or job.claim().is_held():
+            if self.pool.is_elsewhere(job):
                 continue
             self.elsewhere.remove(job)
             status = status_of(job)

@@ -62,6 +62,11 @@ class Slots:
         """
         from vgg_cifar import hardware
 
+        if config.trainer.num_nodes != 1:
+            raise UserError(
+                "trainer.num_nodes: the jobs of a sweep run on this machine; have them run on a cluster's with "
+                "hydra/launcher=slurm, or start such a run by itself"
+            )
         hardware.accelerator(config.trainer.accelerator)
         wanted = self._gpus_wanted(config)
         if wanted > len(self.gpus):

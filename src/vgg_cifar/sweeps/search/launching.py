@@ -72,10 +72,12 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
         plan.sweep.path.mkdir(parents=True, exist_ok=True)
     study = Study(plan.sweep.path.name, plan.sweep.path, options, space, made_of)
     plan.sweep.path.mkdir(parents=True, exist_ok=True)
-    searching = Recorded(study, plan, like, lambda text: console.print(printable(text), soft_wrap=True, markup=False))
-    code = run_jobs(
-        f"search {plan.sweep.path.name}", searching, pool(launcher), console, stop_at_failure=launcher.stop_at_failure
+    runs = pool(launcher)
+    searching = Recorded(
+        study, plan, like, runs.is_elsewhere, lambda text: console.print(printable(text), soft_wrap=True, markup=False)
     )
+    title, at_failure = f"search {plan.sweep.path.name}", launcher.stop_at_failure
+    code = run_jobs(title, searching, runs, console, stop_at_failure=at_failure)
     searching.write()
     if code == INTERRUPTED:
         return code

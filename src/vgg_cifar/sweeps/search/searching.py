@@ -65,13 +65,22 @@ class Searching:
         study: which trial is next; an attribute too.
         plan: makes its runs jobs of the sweep.
         like: a configuration like the trials', by which it is judged whether there is room for one more.
+        is_elsewhere: whether another process runs a job.
         say: tells a person something.
     """
 
-    def __init__(self, study: Study, plan: Plan, like: Config, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        plan: Plan,
+        like: Config,
+        is_elsewhere: Callable[[Job], bool],
+        say: Callable[[str], None],
+    ) -> None:
         self.study = study
         self._plan = plan
         self._like = like
+        self._is_elsewhere = is_elsewhere
         self._say = say
         self._trials: dict[int, _Trial] = {}
         self._ready: deque[Job] = deque()
@@ -201,7 +210,7 @@ class Searching:
         begun = [job for job in jobs if job is not None]
         if not begun:  # whoever took it would have put down its runs, unless that was on another machine
             return self.study.options.storage is None
-        return not any(job.folder.in_use() or job.claim().is_held() for job in begun)
+        return not any(self._is_elsewhere(job) for job in begun)
 
     def _runs(self, number: int) -> list[Wanted] | None:
         """A trial's, one for each seed; None where its values are not known yet."""
