@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from slurm.stand_in import put
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sacct")
 
@@ -49,9 +50,9 @@ class Queue:
         """How they stand."""
         return [(job / "state").read_text() for job in self.jobs()]
 
-    def tell(self, what: str, text: str = "") -> None:
-        """Have something happen to the first job: see `stand_in.py`."""
-        (self.jobs()[0] / what).write_text(text)
+    def tell(self, what: str, text: str = "", number: int = 0) -> None:
+        """Have something happen to a job, by its place in the order of submission: see `stand_in.py`."""
+        put(self.jobs()[number] / what, text)
 
     def time_is_up(self) -> None:
         """Tell the newest job so."""

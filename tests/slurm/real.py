@@ -69,7 +69,7 @@ class Cluster:
         epochs: of a tiny run that is long enough for it to notice that a time limit is near.
     """
 
-    epochs = 300
+    epochs = 200
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -139,15 +139,15 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize(("does", "reason"), FAILURES.items(), ids=FAILURES)
-def test_a_job_that_fails_is_named_with_its_reason_and_last_lines(tmp_path: Path, does: str, reason: str) -> None:
-    jobs = [job(tmp_path, 0, f"does={does}", "says=one|two"), job(tmp_path, 1)]
-    seen = told(jobs)
+def test_a_job_that_fails_is_named_with_its_reason_and_last_lines(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, number, f"does={does}", f"says=one|{does}ing") for number, does in enumerate(FAILURES)]
+    seen = told([*jobs, job(tmp_path, 4)])
     assert seen.code == 1
-    assert seen.line("job 0 failed") == f"job 0 failed after : {reason}"
-    assert "  | two" in seen.lines
-    assert [status(each) for each in jobs] == ["failed", "finished"]
-    assert told([job(tmp_path, 0), jobs[1]]).code == 0
+    for number, (does, reason) in enumerate(FAILURES.items()):
+        assert seen.line(f"job {number} failed") == f"job {number} failed after : {reason}"
+        assert f"  | {does}ing" in seen.lines
+    assert [status(each) for each in jobs] == ["failed"] * 4
+    assert told([job(tmp_path, number) for number in range(5)]).code == 0
 
 
 ENDS = {
@@ -155,24 +155,26 @@ ENDS = {
     "OUT_OF_MEMORY": ("failed", "it needed more memory than it had; give hydra.launcher.mem_gb"),
     "TIMEOUT": ("failed", "SLURM ended it at its time limit, hydra.launcher.time"),
     "PREEMPTED": ("was interrupted", "SLURM gave its machines to another job; it can go on"),
-    "CANCELLED": ("was interrupted", "its job 100 in SLURM was cancelled; it can go on"),
+    "CANCELLED": ("was interrupted", "its job 104 in SLURM was cancelled; it can go on"),
 }
 
 
-@pytest.mark.parametrize(("state", "told_of"), ENDS.items(), ids=ENDS)
-def test_what_slurm_did_to_a_job_is_named(
-    tmp_path: Path, queue: Queue, when: When, state: str, told_of: tuple[str, str]
-) -> None:
-    each = job(tmp_path, 0, f"gate={tmp_path}/gate")
-    when(lambda: starts(each), lambda: queue.tell("ends_as", state))
-    how, reason = told_of
-    seen = told([each])
-    assert seen.line(f"job 0 {how}") == f"job 0 {how} after : {reason}"
-    assert seen.code == (1 if how == "failed" else 75)
+def test_what_slurm_did_to_a_job_is_named(tmp_path: Path, queue: Queue, when: When) -> None:
+    jobs = [job(tmp_path, number, f"gate={tmp_path}/gate") for number in range(5)]
+
+    def end_all() -> None:
+        for number, state in enumerate(ENDS):
+            queue.tell("ends_as", state, number)
+
+    when(lambda: all(starts(each) for each in jobs), end_all)
+    seen = told(jobs)
+    assert seen.code == 1
+    for number, (how, reason) in enumerate(ENDS.values()):
+        assert seen.line(f"job {number} {how}") == f"job {number} {how} after : {reason}"
     (tmp_path / "gate").touch()
-    assert told([each]).code == 0
-    assert len(starts(each)) == 2
-    assert len(queue.jobs()) == 2
+    assert told(jobs).code == 0
+    assert {len(starts(each)) for each in jobs} == {2}
+    assert len(queue.jobs()) == 10
 
 
 def test_a_job_whose_time_ends_saves_its_step_and_queues_again(tmp_path: Path, queue: Queue, when: When) -> None:

@@ -131,7 +131,7 @@ def test_a_job_whose_time_is_up_queues_again_and_ends_as_if_it_had_not(
 def test_a_job_outlives_its_sweep_and_hears_the_next_ones_ctrl_c(
     tiny: list[str], tmp_path: Path, cluster: Queue | real.Cluster, alone: Callable[..., RunFolder]
 ) -> None:
-    typed = [*tiny, "trainer.max_epochs=200", "trainer.devices=2"]
+    typed = [*tiny, "trainer.max_epochs=120", "trainer.devices=2"]
     before = len(cluster.states())
     sweep = Typed(tmp_path / "sweep", cluster, *typed)
     sweep.trains()
