@@ -1,11 +1,14 @@
 """What `--help` says: every group, every choice, every option with its meaning."""
 
-import pytest
+import re
 
-from vgg_cifar.composition import compose_and_check, group_choices, groups
+import pytest
+import yaml
+
+from vgg_cifar.composition import CONF, HYDRA_GROUPS, compose_and_check, group_choices, groups
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import flat
-from vgg_cifar.usage import WITHOUT_OPTIONS, help_text
+from vgg_cifar.options import flat, spelled
+from vgg_cifar.usage import OF_HYDRA, WITHOUT_OPTIONS, help_text
 
 
 def test_there_is_a_line_for_every_group_which_names_every_choice() -> None:
@@ -50,3 +53,20 @@ def test_help_does_not_need_what_a_run_would_need(word: str) -> None:
 def test_a_word_that_names_nothing_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"--help: there is no optimizr; did you mean optimizer\?"):
         help_text(["optimizr"])
+
+
+@pytest.mark.parametrize("word", OF_HYDRA)
+def test_what_a_sweep_can_be_told_has_a_meaning(word: str) -> None:
+    group, _, choice = word.partition("=")
+    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    assert content.keys() - {"_target_"} == OF_HYDRA[word].model_fields.keys()
+    shown = " ".join(help_text([word]).split())
+    for option, default in content.items():
+        if option != "_target_":
+            assert re.search(rf"{group.replace('/', '.')}\.{option} [^\[]+.*\[{re.escape(spelled(default))}\]", shown)
+
+
+def test_every_choice_of_hydras_is_told_of() -> None:
+    shipped = {f"hydra/{group}={choice}" for group in HYDRA_GROUPS for choice in group_choices(f"hydra/{group}")}
+    assert OF_HYDRA.keys() == shipped
+    assert all(word.partition("=")[0] in help_text([]) for word in OF_HYDRA)

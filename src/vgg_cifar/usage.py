@@ -10,19 +10,31 @@ from itertools import pairwise, takewhile
 from textwrap import wrap
 from typing import Any
 
+import yaml
+
 from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups, parse
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, chosen, did_you_mean, flat, spelled
+from vgg_cifar.sweeps.options import LauncherOptions, SlurmOptions
+from vgg_cifar.sweeps.search.options import SearchOptions
 
 WIDTH = 110
 FLAGS = (
     "--help optimizer=adam  the options of that choice with their meanings; --help optimizer: of the default",
     "--cfg job              the configuration as it would run",
     "-m                     every combination of values given with commas: -m optimizer=sgd,adam seed=0,1",
+    "  hydra/sweeper=optuna  the next run follows from those before; --help hydra/sweeper=optuna: its options",
+    "  hydra/launcher=slurm  jobs of a cluster; --help hydra/launcher=slurm, or isolated: its options",
     "--config-dir FOLDER    choices of your own: FOLDER/optimizer/mine.yaml is optimizer=mine",
     "hydra.run.dir=FOLDER   where to run",
 )
+OF_HYDRA: dict[str, type[Options]] = {
+    "hydra/launcher=isolated": LauncherOptions,
+    "hydra/launcher=slurm": SlurmOptions,
+    "hydra/sweeper=optuna": SearchOptions,
+}
+"""What a sweep can be told, beside what its runs are."""
 WITHOUT_OPTIONS = {
     "experiment": "a named set of choices",
     "debug": "a short run that shows whether all is well",
@@ -41,6 +53,9 @@ def help_text(words: list[str]) -> str:
     """
     from omegaconf import OmegaConf
 
+    lines = [line for word in words if word in OF_HYDRA for line in _options_of_hydra(*word.split("="))]
+    if lines:
+        return "\n".join(lines) + "\n"
     settings = [word for word in words if "=" in word or word.startswith("~")]
     tree, _, _ = compose_only(settings)
     raw = OmegaConf.to_container(tree, resolve=False)
@@ -75,6 +90,14 @@ def help_text(words: list[str]) -> str:
             lines += _entry(key, f"{text} [{spelled(value.get(key))}]")
     lines += _entry("allow", "Packages beside torch, torchvision and timm whose classes `_target_` may name. [[]]")
     return "\n".join([*lines, "", *FLAGS]) + "\n"
+
+
+def _options_of_hydra(group: str, choice: str) -> Iterator[str]:
+    """A choice of Hydra's launcher or sweeper: what it is, and its options."""
+    yield from _entry(f"{group}={choice}", _comment(group, choice))
+    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    for name, text in _meanings(OF_HYDRA[f"{group}={choice}"], content):
+        yield from _entry(f"{group.replace('/', '.')}.{name}", f"{text} [{spelled(content[name])}]")
 
 
 def about(group: str) -> str:

@@ -36,13 +36,15 @@ class SearchOptions(Options):
     n_trials: Count
     """Trials in all: those of earlier commands and of other machines on the same study count."""
     objectives: Annotated[list[str], Field(min_length=1, max_length=5)]
-    """Names of `DIRECTIONS`."""
+    """What a run comes to, as result.json names it: val/top1, val/top5, val/loss, train/top1, train/loss,
+    images_per_second, train_seconds, total_seconds; several are weighed against each other."""
     seeds_per_trial: Count
     """Runs of each trial, with seeds that count up from `seed`; the mean is the trial's value."""
     sampler: Named
-    """Of `optuna.samplers`: "tpe", "random", "gp", ..."""
+    """Any of Optuna's: "tpe", "random", "gp", ...; with options: {name: tpe, n_startup_trials: 5}."""
     pruner: Named | None
-    """Of `optuna.pruners`: "median", "hyperband", ...; null: every run is finished."""
+    """Ends runs that are behind the others early; any of Optuna's: "median", "hyperband", ...; with options as above;
+    null: every run is finished."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None
     """Of the sampler; null: another one each time."""
     storage: str | None
