@@ -49,6 +49,32 @@ def test_a_search_leaves_runs_a_study_and_a_page(command: Command, tiny: list[st
 
 
 @pytest.mark.soak
+def test_all_ranks_of_a_run_that_is_pruned_save_its_step_and_end(
+    command: Command, tiny: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "search"
+    typed = [
+        *tiny, "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=500", "optimizer=sgd,adam",
+        "hydra/sweeper=optuna", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_trials=1",
+        "hydra.sweeper.pruner={name: threshold, lower: 0.99}",
+    ]  # fmt: skip
+    done = command("train.py", "-m", *typed, OMP_NUM_THREADS="1")
+    assert done.returncode == 1  # no trial is complete
+    assert "job 0 pruned after" in done.stdout
+    found = Search.read(folder)
+    assert found is not None
+    assert [trial.state for trial in found.trials] == ["pruned"]
+    run = RunFolder(folder / "0")
+    result = run.read_result()
+    assert result["status"] == "interrupted"
+    assert 1 <= result["epochs"] < 500
+    assert result.get("test_reads", 0) == 0
+    assert run.has_checkpoint()
+    assert not run.in_use()
+    assert "rank" not in (run.path / "output.txt").read_text().lower().partition("error")[2]
+
+
+@pytest.mark.soak
 def test_forty_trials_with_pruning_that_are_interrupted_twice_are_forty(
     command: Command, tiny: list[str], tmp_path: Path, figure: Callable[..., None]
 ) -> None:

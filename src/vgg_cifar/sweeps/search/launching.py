@@ -82,7 +82,7 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
     if code == INTERRUPTED:
         return code
     compare(plan.sweep)
-    some = any(trial.values is not None for trial in study.trials())
+    some = any(trial.state.name == "COMPLETE" for trial in study.trials())
     return DONE if some and (code == DONE or not launcher.stop_at_failure) else FAILED
 
 
