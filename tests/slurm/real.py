@@ -69,7 +69,7 @@ class Cluster:
         epochs: of a tiny run that is long enough for it to notice that a time limit is near.
     """
 
-    epochs = 200
+    epochs = 150
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -136,8 +136,8 @@ class Cluster:
         self.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={int(elapsed[-2]) + 2}")
 
     def begins_again(self) -> None:
-        """Let it begin, with time enough, without the two minutes that SLURM gives a job that queues again."""
-        self.ask("scontrol", "update", f"JobId={self._newest()}", "TimeLimit=60", "StartTime=now")
+        """Give it time enough. SLURM lets it wait two minutes: a machine refuses a job that has just ended there."""
+        self.ask("scontrol", "update", f"JobId={self._newest()}", "TimeLimit=60")
 
     def _newest(self) -> str:
         return self.ask("squeue", "--states=all", "--noheader", "--sort=-i", "--format=%A").split()[0]
