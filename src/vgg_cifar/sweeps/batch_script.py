@@ -43,7 +43,7 @@ def script(job: Job, options: SlurmOptions, where: Path) -> str:
     return SCRIPT.format(
         options="\n".join(f"#SBATCH {each}" for each in _sbatch_options(job, options)),
         where=shlex.quote(str(where)),
-        variables=" ".join(f"{name}={value}" for name, value in variables.items()),
+        variables=" ".join(f"{each}={value}" for each, value in variables.items()),
         config=shlex.quote(str(job.folder.config)),
         cpus="" if options.cpus_per_task is None else f" --cpus-per-task={options.cpus_per_task}",
         wait=SECONDS_FOR_THE_LAST_RANK,
@@ -105,5 +105,5 @@ def _sbatch_options(job: Job, options: SlurmOptions) -> Iterator[str]:
         "account": options.account, "qos": options.qos, "constraint": options.constraint,
     }  # fmt: skip
     yield "--requeue"
-    yield from (f"--{name}={value}" for name, value in given.items() if value is not None)
+    yield from (f"--{each}={value}" for each, value in given.items() if value is not None)
     yield from options.extra
