@@ -33,7 +33,7 @@ train: setup  ## Train a small VGG16-BN on generated images (a minute or two on 
 test: setup  ## The tests (under ten minutes on two cores).
 	@$(BIN)/python -m pytest
 
-soak: setup  ## The longer tests as well (twenty minutes).
+soak: setup  ## The longer tests as well (an hour).
 	@$(BIN)/python -m pytest -m "soak or not soak"
 
 oldest: setup  ## The tests with the oldest packages that pyproject.toml allows, on the oldest Python here (5 GB more).
