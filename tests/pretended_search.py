@@ -77,10 +77,9 @@ class Plan:
             job.path.with_suffix(".known").touch()
         return jobs
 
-    def begun_with(self, overrides: list[str]) -> list[Path]:
-        """By what each was told."""
-        told = {path.parent: path.read_text().splitlines() for path in self.folder.glob("*/told.txt")}
-        return [path for path, words in told.items() if set(overrides) <= set(words)]
+    def begun(self) -> list[tuple[Path, list[str]]]:
+        """With what each was told."""
+        return [(path.parent, path.read_text().splitlines()) for path in self.folder.glob("*/told.txt")]
 
     def _job(self, wanted: Wanted) -> Job:
         key = hashlib.sha256(" ".join(sorted(wanted.overrides)).encode()).hexdigest()[:12]

@@ -228,7 +228,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
 
     parsed = parse(overrides)
     for each in parsed:
-        if each.is_sweep_override() and re.match(r"hydra/|hydra\.launcher\b", each.key_or_group):
+        if each.is_sweep_override() and re.match(r"hydra/|hydra\.(launcher|sweeper)\b", each.key_or_group):
             raise UserError(f"{each.key_or_group}: is the same for all jobs of a sweep; give one value")
     if not any(each.key_or_group == "sweep" for each in parsed):
         swept = [each.key_or_group for each in parsed if each.is_sweep_override()]
@@ -248,9 +248,10 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     if any(job.sweep_dir != path for job in jobs):
         raise UserError("sweep: all jobs lie in one folder; give one name")
     _can_hold_runs(path, "hydra.sweep.dir")
+    launcher = launcher_options(jobs[0].hydra)
     if space is not None:
-        refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs])
-    refuse_what_cannot_run(path, [job.config for job in jobs], launcher_options(jobs[0].hydra))
+        refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs], launcher)
+    refuse_what_cannot_run(path, [job.config for job in jobs], launcher)
     return overrides
 
 

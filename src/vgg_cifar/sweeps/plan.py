@@ -71,13 +71,13 @@ class Plan:
             self.sweep.refuse_other_versions(made_of)
         return self.sweep.jobs(wanted, made_of, self._command, self._subfolder)
 
-    def begun_with(self, overrides: list[str]) -> list[Path]:
-        """The folders of jobs that were begun and have all of these overrides, in the order of their numbers.
+    def begun(self) -> list[tuple[Path, list[str]]]:
+        """The folders of jobs that were begun, with their overrides, in the order of their numbers.
 
         Raises:
             UserError: if `sweep.json` is damaged.
         """
-        return self.sweep.begun_with(set(overrides))
+        return self.sweep.begun()
 
     def _subfolder(self, number: int, overrides: list[str]) -> str:
         return str(self._compose(overrides, number).hydra.sweep.subdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from vgg_cifar.sweeps.source import Source
 
 LOOKS_PER_SECOND = 5
 SECONDS_BETWEEN_TRIES = 2.0
+LONGEST_STOP = 300.0
+"""Seconds that a run which is not worth going on with has to save its step."""
 
 
 def run_jobs(title: str, source: Source, pool: Pool, console: Console, *, stop_at_failure: bool = False) -> int:
@@ -60,6 +63,8 @@ class _Sweeping:
         self.elsewhere: list[Job] = []
         self._next_try = 0.0
         self._signals_heard = 0
+        self._patience: dict[int, float] = {}
+        """Until when a run that was asked to stop may take for it."""
         for job in source.known():
             self._takes_in(job)
         board.begin()
@@ -90,11 +95,16 @@ class _Sweeping:
             for each in self.pool.running:
                 if each.job.number in given_up:
                     each.attempt.stop()
+                    self._patience[each.job.number] = time.monotonic() + LONGEST_STOP
+                elif self._patience.get(each.job.number, math.inf) < time.monotonic():
+                    each.attempt.kill()
             while len(asked) == self._signals_heard and self._has_a_job_waiting() and self._starts(self.queue[0]):
                 self.queue.popleft()
 
     def _takes_in(self, job: Job) -> None:
-        """Put a job into the queue, unless it is finished."""
+        """Put a job into the queue, unless it is finished, or is dealt with already."""
+        if job in [*self.queue, *self.elsewhere, *(each.job for each in self.pool.running)]:
+            return
         status = status_of(job)
         self.board.add(job, begun=status in ("interrupted", "failed"))
         if status == FINISHED:
@@ -112,6 +122,7 @@ class _Sweeping:
         self.source.ended(job, Ended(FINISHED, "", [], 0.0))
 
     def _has_ended(self, job: Job, ended: Ended) -> None:
+        self._patience.pop(job.number, None)
         ended = self.source.ended(job, ended)
         self.board.ended(job, ended)
         if ended.status == "failed":

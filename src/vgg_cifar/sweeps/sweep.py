@@ -114,16 +114,16 @@ class Sweep:
                 return Job(entry.number, its_key, self.path / entry.folder, wanted.overrides, wanted.config)
         return None
 
-    def begun_with(self, overrides: set[str]) -> list[Path]:
-        """The folders of jobs that were begun and have all of these overrides, in the order of their numbers.
+    def begun(self) -> list[tuple[Path, list[str]]]:
+        """The folders of jobs that were begun, with their overrides, in the order of their numbers.
 
         Raises:
             UserError: if `sweep.json` is damaged.
         """
         stored = self._read()
-        entries = [each for each in stored.jobs if overrides <= set(each.overrides)] if stored is not None else []
-        paths = [self.path / entry.folder for entry in sorted(entries, key=lambda entry: entry.number)]
-        return [path for path in paths if RunFolder(path).config.is_file()]
+        entries = sorted(stored.jobs, key=lambda entry: entry.number) if stored is not None else []
+        jobs = [(self.path / entry.folder, entry.overrides) for entry in entries]
+        return [(path, overrides) for path, overrides in jobs if RunFolder(path).config.is_file()]
 
     def jobs(
         self,

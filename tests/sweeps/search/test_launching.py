@@ -42,7 +42,7 @@ def test_a_search_leaves_runs_a_study_and_a_page(command: Command, tiny: list[st
     page = (tmp_path / "search" / "report.html").read_text()
     assert "optimizer.lr" in page
     assert (tmp_path / "search" / "study.db").is_file()
-    # More of the same study; another space is refused.
+    # Another space is refused.
     done = command("train.py", "-m", *typed, "optimizer=sgd,adam", *told)
     assert done.returncode == 2
     assert "optimizer.lr: 0.001 to 0.1, log -> null" in done.stderr

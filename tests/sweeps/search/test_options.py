@@ -38,7 +38,11 @@ def test_the_shipped_file_is_taken_as_it_is() -> None:
         ({"objectives": ["train_seconds"], "pruner": "median"}, "pruner: train_seconds is known at a run's end only"),
         ({"n_trials": 0}, "n_trials: should be greater than or equal to 1"),
         ({"storage": "postgresql://me:secret@host/db"}, "storage: holds a name or password"),
-        ({"storage": "study.db"}, "storage: study.db is no address"),
+        ({"storage": "postgresql+psycopg://me:se/cret@host/db"}, "storage: holds a name or password"),
+        ({"storage": "postgresql+psycopg://host/db?user=me&password=secret"}, "storage: holds a name or password"),
+        ({"storage": "postgresql+psycopg:///db?host=h&passfile=secret"}, "storage: holds a name or password"),
+        ({"storage": "study.db"}, "storage: is no address of a database"),
+        ({"n_trials": 10_001}, "n_trials: should be less than or equal to 10000"),
     ],
 )
 def test_what_is_wrong_is_named(changed: dict[str, Any], message: str) -> None:
@@ -92,7 +96,7 @@ def test_their_options_are_theirs() -> None:
         ("sampler", "base", "hydra.sweeper.sampler: there is no base, only "),
         ("sampler", {"n_startup_trials": 3}, "hydra.sweeper.sampler: there is no name, only "),
         ("sampler", {"name": "tpe", "wrong": 1}, "hydra.sweeper.sampler.wrong: tpe has no such option, only "),
-        ("sampler", "cmaes", "hydra.sweeper.sampler: cmaes needs the package cmaes"),
+        ("sampler", "cmaes", "hydra.sweeper.sampler: cmaes keeps pickled objects in the study"),
         ("pruner", "medium", "; did you mean median?"),
         ("pruner", {"name": "median", "n_startup_trials": -1}, "hydra.sweeper.pruner: median: "),
     ],
@@ -111,3 +115,25 @@ def test_a_grid_has_no_more_trials_than_points() -> None:
         choices.sampler(options(sampler="grid", n_trials=13), SPACE, 0)
     with pytest.raises(UserError, match=r"hydra\.sweeper\.sampler: there is no end of points in a"):
         choices.sampler(options(sampler="grid"), Space(["a=interval(0,1)"]), 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sampler": {"name": "tpe", "n_startup_trials": "five"}}, "hydra.sweeper.sampler: tpe: "),
+        ({"sampler": {"name": "tpe", "gamma": 0.1}}, "hydra.sweeper.sampler: tpe: "),
+        ({"pruner": {"name": "median", "n_warmup_steps": "two"}}, "hydra.sweeper.pruner: median: "),
+    ],
+)
+def test_what_a_sampler_or_pruner_stumbles_over_is_found_before_the_start(changed: Any, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        choices.try_out(options(n_trials=20, **changed), SPACE)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc", "nsgaii", "nsgaiii", "gp"])
+def test_samplers_and_pruners_that_are_fit_are_taken(name: str) -> None:
+    choices.try_out(options(n_trials=20, sampler=name, pruner="hyperband"), SPACE)
+    choices.try_out(options(n_trials=12, sampler="grid"), SPACE)
+    choices.try_out(options(n_trials=12, sampler="bruteforce"), SPACE)

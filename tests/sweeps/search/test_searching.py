@@ -1,6 +1,10 @@
 """A search gives its trials to free slots, ends what is behind, and comes to its number whatever interrupts it."""
 
+import os
 import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -8,10 +12,14 @@ import pytest
 from pretended import PATIENCE, wait_until
 from pretended_search import Plan, Searched, elsewhere, epochs_before, runs_in, study
 
+from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.sweeps import running
-from vgg_cifar.sweeps.search import searching
+from vgg_cifar.sweeps.job import Job
+from vgg_cifar.sweeps.search import searching, storage
+from vgg_cifar.sweeps.sweep import Wanted
 
+When = Callable[[Callable[[], object], Callable[[], object]], None]
 LONG = ["x=interval(0,1)", "epochs=6", "pause=0.03"]
 
 
@@ -55,7 +63,7 @@ def test_what_is_behind_is_pruned_and_does_not_fail(tmp_path: Path) -> None:
     assert fmean(trial.params["x"] for trial in pruned) > fmean(trial.params["x"] for trial in complete)
     assert sum("pruned after" in line and "behind the others after" in line for line in searched.lines) > 0
     for trial in pruned:
-        (folder,) = searched.searching.folders_of(trial.params)
+        (folder,) = searched.searching.folders()(trial.params)
         result = RunFolder(folder).read_result()
         assert result["status"] == "interrupted" or result["epochs"] == 6  # too late to be stopped
 
@@ -89,7 +97,7 @@ def test_a_pruned_trial_has_no_other_seeds(tmp_path: Path) -> None:
     pruner = {"name": "median", "n_startup_trials": 2}
     searched = Searched(tmp_path, LONG, n_trials=8, seeds_per_trial=2, pruner=pruner)
     assert searched.code == 0
-    runs = {trial.number: len(searched.searching.folders_of(trial.params)) for trial in searched.study.trials()}
+    runs = {trial.number: len(searched.searching.folders()(trial.params)) for trial in searched.study.trials()}
     states = dict(enumerate(searched.states()))
     assert "PRUNED" in states.values()
     assert runs == {number: 1 if state == "PRUNED" else 2 for number, state in states.items()}
@@ -161,6 +169,103 @@ def at_the_gate(folder: Path) -> list[Path]:
     """Runs that have one epoch to go."""
     results = {run: RunFolder(run).read_result() for run in runs_in(folder)}
     return [run for run, result in results.items() if result.get("epochs") == 5 and result["status"] != "finished"]
+
+
+def test_a_run_that_was_stopped_by_hand_is_left_to_the_next_command(tmp_path: Path, when: When) -> None:
+    space = [*LONG, f"gate={tmp_path}/gate"]
+
+    def stop_one() -> None:
+        (stopped,) = at_the_gate(tmp_path)[:1]
+        os.kill(int((stopped / "starts.txt").read_text().split()[0]), signal.SIGTERM)
+        wait_until(lambda: RunFolder(stopped).read_result()["status"] == "interrupted")
+        (tmp_path / "gate").touch()
+
+    when(lambda: len(at_the_gate(tmp_path)) == 2, stop_one)
+    searched = Searched(tmp_path, space, n_trials=4)
+    assert searched.code == 75
+    assert sorted(searched.states()) == ["COMPLETE"] * 3 + ["RUNNING"]
+    again = Searched(tmp_path, space, n_trials=4)
+    assert (again.code, again.states()) == (0, ["COMPLETE"] * 4)
+    assert sorted(len(epochs_before(run)) for run in runs_in(tmp_path)) == [1, 1, 1, 2]
+
+
+def test_a_database_that_is_away_for_a_while_stops_nothing(
+    tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "SECONDS_OF_PATIENCE", 0.01)
+    said: list[float | None] = []
+
+    def keep_it() -> None:
+        with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None, timeout=PATIENCE)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            wait_until(lambda: said[-1] is not None)
+            (tmp_path / "gate").touch()
+            wait_until(lambda: all(RunFolder(run).read_result()["status"] == "finished" for run in runs_in(tmp_path)))
+            connection.execute("ROLLBACK")
+
+    keep_up = searching.Searching._keep_up
+
+    def kept_up(self: searching.Searching) -> None:
+        keep_up(self)
+        said.append(self._away_since)
+
+    monkeypatch.setattr(searching.Searching, "_keep_up", kept_up)
+    when(lambda: len(at_the_gate(tmp_path)) == 2, keep_it)
+    searched = Searched(tmp_path, [*LONG, f"gate={tmp_path}/gate"], n_trials=4)
+    assert (searched.code, searched.states()) == (0, ["COMPLETE"] * 4)
+    assert [epochs_before(run) for run in runs_in(tmp_path)] == [[0]] * 4
+    (line,) = [line for line in searched.lines if line.startswith("the study cannot be reached: ")]
+    assert line.endswith("; what runs goes on")
+
+
+def test_a_database_that_stays_away_ends_the_search_with_every_step_saved(
+    tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "PATIENCE_SECONDS", 0.5)
+    here = tmp_path / "study.db"
+
+    def go_away() -> None:
+        here.rename(tmp_path / "away.db")
+        here.mkdir()
+
+    when(lambda: len(at_the_gate(tmp_path)) == 2, go_away)
+    searched = Searched(tmp_path, [*LONG, f"gate={tmp_path}/gate"], n_trials=4)
+    assert searched.code == 75
+    assert isinstance(searched.searching.broken, RunError)
+    assert [RunFolder(run).read_result()["status"] for run in runs_in(tmp_path)] == ["interrupted"] * 2
+
+
+def test_mistakes_only_are_not_made_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistake(self: Plan, overrides: list[str]) -> Wanted:
+        raise UserError("x: is wrong")
+
+    monkeypatch.setattr(Plan, "wanted", mistake)
+    searched = Searched(tmp_path, n_trials=1000)
+    assert str(searched.searching.broken) == "10 trials in a row cannot be run; the last one: x: is wrong"
+    assert searched.states() == ["FAIL"] * 10
+
+
+def test_code_that_changes_meanwhile_ends_the_search_with_every_step_saved(
+    tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Plan.jobs
+
+    def refused(self: Plan, wanted: list[Wanted]) -> list[Job]:
+        if len(runs_in(tmp_path)) >= 2:
+            raise UserError("sweep: was begun with other versions")
+        return jobs(self, wanted)
+
+    monkeypatch.setattr(Plan, "jobs", refused)
+    space = [*LONG[:2], "pause=0.3"]
+    searched = Searched(tmp_path, space, n_trials=4, at_a_time=3)
+    assert searched.code == 75
+    assert str(searched.searching.broken) == "sweep: was begun with other versions"
+    assert [RunFolder(run).read_result()["status"] for run in runs_in(tmp_path)] == ["interrupted"] * 2
+
+
+def test_a_value_beyond_all_measure_fails_its_trial(tmp_path: Path) -> None:
+    searched = Searched(tmp_path, ["x=1e30,0.5"], n_trials=2, sampler="grid")
+    assert sorted(searched.states()) == ["COMPLETE", "FAIL"]
 
 
 @pytest.mark.soak

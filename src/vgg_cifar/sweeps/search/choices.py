@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 import math
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vgg_cifar.comparison.search import Choice
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 MISSING = "hydra/sweeper=optuna: needs the package optuna; install it: pip install 'vgg-cifar[optuna]'"
 NOT_BY_NAME = ("PartialFixedSampler", "PatientPruner", "NopPruner")
 """They take another sampler or pruner, or do nothing."""
-NEEDS = {"cmaes": "cmaes"}
-"""Packages that Optuna does not bring, and misses late."""
+PICKLED = "cmaes"
+"""It keeps its state in the study as a pickled object, and whoever can write there could run code here."""
+SEQUENCES = ("grid", "qmc")
+"""They take the next point of one sequence, which the seed decides."""
+TRIED = 12
+"""Trials, so that the sampler is past its random ones."""
 FINITE = ("grid", "bruteforce")
 """They try every point there is."""
 
@@ -51,6 +56,38 @@ def sampler(options: SearchOptions, space: Space, seed: int | None) -> BaseSampl
     return built
 
 
+def is_a_sequence(options: SearchOptions) -> bool:
+    """Whether the sampler's next point follows from the seed and how many there were."""
+    return _plain(named(options.sampler)[0], "Sampler") in SEQUENCES
+
+
+def try_out(options: SearchOptions, space: Space) -> None:
+    """See whether sampler and pruner do what they are here for, on a study in memory.
+
+    Raises:
+        UserError: naming the one that does not.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        sampler=sampler(options, space, 0), pruner=pruner(options), directions=list(options.directions.values())
+    )
+    for number in range(min(options.n_trials, TRIED)):
+        tried = "sampler", options.sampler
+        try:
+            with warnings.catch_warnings(), suppress(RuntimeError):  # a grid that is at its end
+                warnings.simplefilter("ignore")
+                trial = study.ask(space.distributions())
+                if options.pruner is not None:
+                    tried = "pruner", options.pruner
+                    trial.report(0.0, 1)
+                    trial.should_prune()
+                study.tell(trial, [float(number)] * len(options.objectives))
+        except Exception as error:  # whatever options that its constructor took make it stumble over
+            raise UserError(f"hydra.sweeper.{tried[0]}: {named(tried[1])[0]}: {first_line(error)}") from error
+
+
 def pruner(options: SearchOptions) -> BasePruner:
     """The one that is asked for, or one that never prunes.
 
@@ -73,13 +110,13 @@ def _built(option: str, suffix: str, name: str, given: dict[str, Any], made_for:
         for each in package.__all__
         if each.endswith(suffix) and not each.startswith("Base") and each not in NOT_BY_NAME
     }
+    if _plain(name, suffix) == PICKLED:
+        raise UserError(f"hydra.sweeper.{option}: {name} keeps pickled objects in the study, which are not opened here")
+    classes.pop(PICKLED, None)
     found = classes.get(_plain(name, suffix))
     if found is None:
         near = did_you_mean(name, classes)
         raise UserError(f"hydra.sweeper.{option}: there is no {name or 'name'}, only {', '.join(classes)}{near}")
-    needs = NEEDS.get(_plain(name, suffix))
-    if needs is not None and importlib.util.find_spec(needs) is None:
-        raise UserError(f"hydra.sweeper.{option}: {name} needs the package {needs}; install it: pip install {needs}")
     takes = inspect.signature(found).parameters
     for key in given:
         if key not in takes:

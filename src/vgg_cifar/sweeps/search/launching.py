@@ -13,24 +13,28 @@ from vgg_cifar.config import Config, is_beside_the_point
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError, printable
 from vgg_cifar.options import flat
 from vgg_cifar.sweeps.launching import compare, pool
-from vgg_cifar.sweeps.options import launcher_options
+from vgg_cifar.sweeps.options import LauncherOptions, SlurmOptions, launcher_options
 from vgg_cifar.sweeps.plan import Compose, Plan
 from vgg_cifar.sweeps.running import run_jobs
 from vgg_cifar.sweeps.search import choices
 from vgg_cifar.sweeps.search.options import SearchOptions, search_options
 from vgg_cifar.sweeps.search.record import Recorded
 from vgg_cifar.sweeps.search.space import Space
-from vgg_cifar.sweeps.search.study import Study, address_of
+from vgg_cifar.sweeps.search.storage import address_of
+from vgg_cifar.sweeps.search.study import Study
 from vgg_cifar.sweeps.versions import versions
 
 
-def refuse_what_cannot_be_searched(space: Space, options: SearchOptions, configs: list[Config]) -> None:
+def refuse_what_cannot_be_searched(
+    space: Space, options: SearchOptions, configs: list[Config], launcher: LauncherOptions
+) -> None:
     """Find out before anything is made whether such a search can be.
 
     Args:
         space: what is searched.
         options: of the search.
         configs: of its corners.
+        launcher: how its runs are run.
 
     Raises:
         UserError: if not.
@@ -39,9 +43,10 @@ def refuse_what_cannot_be_searched(space: Space, options: SearchOptions, configs
         import optuna  # noqa: F401
     except ImportError as error:
         raise UserError(choices.MISSING) from error
-    choices.sampler(options, space, None)
-    choices.pruner(options)
+    choices.try_out(options, space)
     address_of(options, Path())
+    if isinstance(launcher, SlurmOptions) and launcher.jobs is None:
+        raise UserError("hydra.launcher.jobs: a search learns from what has ended; say how many may run at a time")
     held_out = [name for name in options.objectives if name.startswith("val/")]
     if held_out and any(config.data.val_fraction == 0 for config in configs):
         raise UserError(f"hydra.sweeper.objectives: {held_out[0]} needs held-out images; set data.val_fraction=0.1")
@@ -61,6 +66,7 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
 
     Raises:
         UserError: for any mistake.
+        RunError: if the study's database was away too long; what ran has saved its step.
     """
     options, launcher = search_options(settings), launcher_options(settings)
     space, plan, console = Space(arguments), Plan(master, compose, launcher), Console()
@@ -78,6 +84,8 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
     )
     title, at_failure = f"search {plan.sweep.path.name}", launcher.stop_at_failure
     code = run_jobs(title, searching, runs, console, stop_at_failure=at_failure)
+    if searching.broken is not None:
+        raise searching.broken
     searching.write()
     if code == INTERRUPTED:
         return code

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from vgg_cifar.comparison.search import Direction
-from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
+from vgg_cifar.comparison.search import MOST_TRIALS, Direction
+from vgg_cifar.errors import UserError
 from vgg_cifar.options import Count, Options, in_one_line
 
 PREFIX = "sweeper."
@@ -33,7 +34,7 @@ Named = str | dict[str, Any]
 class SearchOptions(Options):
     """What `conf/hydra/sweeper/optuna.yaml` holds, but for the sweeper's class."""
 
-    n_trials: Count
+    n_trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)]
     """Trials in all: those of earlier commands and of other machines on the same study count."""
     objectives: Annotated[list[str], Field(min_length=1, max_length=5)]
     """What a run comes to, as result.json names it: val/top1, val/top5, val/loss, train/top1, train/loss,
@@ -69,10 +70,17 @@ class SearchOptions(Options):
     @field_validator("storage")
     @classmethod
     def _keeps_no_secret(cls, storage: str | None) -> str | None:
-        if storage is not None and NAME_IN_ADDRESS.search(storage):
+        if storage is None or storage == "environment":
+            return storage
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            url = make_url(storage)
+        except (ArgumentError, ValueError) as error:
+            raise ValueError("is no address of a database; like postgresql+psycopg://host/database") from error
+        if url.username or url.password or any(re.search("user|pass|pwd|secret|token|key", each) for each in url.query):
             raise ValueError("holds a name or password; give it in the environment, as PGUSER and PGPASSWORD")
-        if storage is not None and storage != "environment" and "://" not in storage:
-            raise ValueError(f"{storage} is no address; like postgresql+psycopg://host/database")
         return storage
 
     @model_validator(mode="after")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vgg_cifar.comparison.search import Search, State, Trial
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.process import Ended
 from vgg_cifar.sweeps.search.options import named
-from vgg_cifar.sweeps.search.searching import Searching
+from vgg_cifar.sweeps.search.searching import LARGEST, Searching
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -35,12 +35,13 @@ class Recorded(Searching):
         """As for any search."""
         understood = super().ended(job, ended)
         if time.monotonic() - self._written > SECONDS_BETWEEN_RECORDS:
-            self.write()
+            with self._if_it_answers():
+                self.write()
         return understood
 
     def write(self) -> None:
         """Leave `search.json` as the study is now."""
-        study, options = self.study, self.study.options
+        study, options, folders = self.study, self.study.options, self.folders()
         Search(
             study=study.name,
             objectives=options.directions,
@@ -50,23 +51,26 @@ class Recorded(Searching):
             seeds_per_trial=options.seeds_per_trial,
             n_trials=options.n_trials,
             importance=study.importance(),
-            trials=[self._trial(each) for each in study.trials()],
+            trials=[_trial(each, folders(each.params)) for each in study.trials()],
         ).write(study.path)
         self._written = time.monotonic()
 
-    def _trial(self, trial: FrozenTrial) -> Trial:
-        state = STATES[trial.state.name]
-        has_all = trial.params.keys() >= self.study.space.dimensions.keys()
-        return Trial(
-            number=trial.number,
-            state=state,
-            values=list(trial.values) if state == "complete" else None,
-            params=trial.params,
-            intermediate={epoch: value for epoch, value in trial.intermediate_values.items() if isfinite(value)},
-            started=_moment(trial.datetime_start),
-            ended=_moment(trial.datetime_complete),
-            jobs=[path.name for path in self.folders_of(trial.params)] if has_all else [],
-        )
+
+def _trial(trial: FrozenTrial, folders: list[Path]) -> Trial:
+    values = [value for value in trial.values or [] if abs(value) < LARGEST]
+    state = STATES[trial.state.name]
+    if state == "complete" and len(values) < len(trial.values or []):
+        state = "failed"  # beyond all measure, as another program may have put it there
+    return Trial(
+        number=trial.number,
+        state=state,
+        values=values if state == "complete" else None,
+        params=trial.params,
+        intermediate={epoch: value for epoch, value in trial.intermediate_values.items() if abs(value) < LARGEST},
+        started=_moment(trial.datetime_start),
+        ended=_moment(trial.datetime_complete),
+        jobs=[path.name for path in folders],
+    )
 
 
 def _moment(local: datetime | None) -> str | None:

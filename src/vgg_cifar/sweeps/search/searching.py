@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
 from vgg_cifar.config import Config
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.process import Ended
@@ -21,6 +22,12 @@ from vgg_cifar.sweeps.sweep import Wanted
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often the study is asked for news while it had none."""
+PATIENCE_SECONDS = 600.0
+"""How long the study's database may be away before the search stops, to go on later."""
+MOST_MISTAKES = 10
+"""Trials in a row that cannot be run, after which none is thought of any more."""
+LARGEST = 2.0**63
+"""No run comes to more, unless it diverged."""
 
 
 class Plan(Protocol):
@@ -35,8 +42,8 @@ class Plan(Protocol):
     def jobs(self, wanted: list[Wanted]) -> list[Job]:
         """The jobs that these runs are, known or new."""
 
-    def begun_with(self, overrides: list[str]) -> list[Path]:
-        """The folders of those that were begun and have all of these overrides."""
+    def begun(self) -> list[tuple[Path, list[str]]]:
+        """The folders of those that were begun, with their overrides."""
 
 
 @dataclass
@@ -61,8 +68,14 @@ class _Trial:
 class Searching:
     """Gives the runs of a study's trials, see `source.Source`.
 
+    While the study's database cannot be reached, its runs go on, and what is to be told to it waits.
+
+    Attributes:
+        study: which trial is next.
+        broken: why the search has to stop, if it has to.
+
     Args:
-        study: which trial is next; an attribute too.
+        study: which trial is next.
         plan: makes its runs jobs of the sweep.
         like: a configuration like the trials', by which it is judged whether there is room for one more.
         is_elsewhere: whether another process runs a job.
@@ -91,8 +104,14 @@ class Searching:
         """Runs that no trial waits for any more, and why."""
         self._told_to_stop: set[int] = set()
         self._runs_of: dict[int, list[Wanted]] = {}
+        self._left: set[int] = set()
+        """Trials whose runs were interrupted, not by this search: the next command goes on with them."""
+        self._to_tell: deque[Callable[[], None]] = deque()
+        self._mistakes = 0
         self._standing = study.standing()
         self._next_look = self._next_refresh = 0.0
+        self._away_since: float | None = None
+        self.broken: UserError | RunError | None = None
 
     def known(self) -> list[Job]:
         """None: what was begun before is taken up as `next`."""
@@ -101,7 +120,9 @@ class Searching:
     def next(self, has_room: Callable[[Config], bool]) -> Job | None:
         """A run of a trial that is here, of one that was left here, or of a new one."""
         while not self._ready and time.monotonic() >= self._next_look and has_room(self._like):
-            self._take_a_trial()
+            self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            with self._if_it_answers():
+                self._take_a_trial()
         return self._ready.popleft() if self._ready else None
 
     def to_come(self) -> int:
@@ -111,14 +132,16 @@ class Searching:
 
     def expects_more(self) -> bool:
         """Whether trials are left, or run elsewhere and may have to be taken from there."""
-        self.study.beat()
-        self._refresh()
-        return self._standing.taken < self.study.options.n_trials or bool(self._standing.running)
+        self._keep_up()
+        if self.broken is not None:
+            return False
+        running = set(self._standing.running) - self._left
+        return bool(self._standing.taken < self.study.options.n_trials or running or self._to_tell)
 
     def note(self) -> str:
         """How the study stands."""
         standing, options = self._standing, self.study.options
-        elsewhere = len(set(standing.running) - self._trials.keys())
+        elsewhere = len(set(standing.running) - self._trials.keys() - self._left)
         parts = [f"{standing.taken - len(standing.running)} of {options.n_trials} trials ended"]
         parts += [f"{standing.pruned} of them pruned"] if standing.pruned else []
         parts += [f"{elsewhere} run elsewhere"] if elsewhere else []
@@ -131,17 +154,22 @@ class Searching:
         """The trial and what it tries."""
         return self._labels[job.number]
 
-    def folders_of(self, params: Mapping[str, Any]) -> list[Path]:
-        """The folders of a trial's runs that were begun here."""
-        return self._plan.begun_with(self.study.space.overrides(params))
+    def folders(self) -> Callable[[Mapping[str, Any]], list[Path]]:
+        """Tells, as of now, the folders of the runs that were begun here with a trial's parameters."""
+        space = self.study.space
+        found: dict[frozenset[str], list[Path]] = {}
+        for path, overrides in self._plan.begun():
+            found.setdefault(frozenset(filter(space.varies, overrides)), []).append(path)
+        return lambda params: found.get(frozenset(space.overrides(params)), [])
 
     def to_stop(self, running: list[Job]) -> list[Job]:
-        """The runs of trials that are behind the others or came to nothing."""
-        self.study.beat()
+        """The runs of trials that are behind the others or came to nothing; all if the search has to stop."""
+        self._keep_up()
         for trial in list(self._trials.values()):
             if trial.jobs[0] in running:
                 self._judge(trial)
-        stopped = [job for job in running if job.number in self._given_up.keys() - self._told_to_stop]
+        given_up = self._given_up.keys() if self.broken is None else {job.number for job in running}
+        stopped = [job for job in running if job.number in given_up - self._told_to_stop]
         self._told_to_stop |= {job.number for job in stopped}
         return stopped
 
@@ -155,23 +183,52 @@ class Searching:
             elif ended.status == "failed":
                 self._fail(trial, ended.reason)
             else:
+                self._left.add(trial.number)
                 self.study.leave(trial.number)
                 del self._trials[trial.number]
         if reason is not None and ended.status == "interrupted":
             return Ended("pruned", reason, [], ended.seconds)
         return ended
 
+    def _keep_up(self) -> None:
+        """Say that this search is alive, tell what has ended, and hear how the study stands."""
+        with self._if_it_answers():
+            self.study.beat()
+            while self._to_tell:
+                self._to_tell[0]()
+                self._to_tell.popleft()
+                self._next_refresh = 0.0
+            if time.monotonic() < self._next_refresh:
+                return
+            self._next_refresh = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            self._standing = self.study.standing()
+            for number in self._trials.keys() - set(self._standing.running):
+                self.study.leave(number)
+                self._end(self._trials[number], "another machine took it over")
+
+    @contextmanager
+    def _if_it_answers(self) -> Iterator[None]:
+        """Do without the study for a while, if its database cannot be reached."""
+        try:
+            yield
+            self._away_since = None
+        except RunError as error:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                self._say(f"{error}; what runs goes on")
+            elif time.monotonic() - self._away_since > PATIENCE_SECONDS:
+                self.broken = self.broken or error
+
     def _take_a_trial(self) -> None:
-        if not self._taking.take():
+        if self.broken is not None or not self._taking.take(0.0):
             return
         try:
             number = self._left_here()
             if number is None:
                 self.study.give_up_silent_ones()
                 number = self.study.ask()
-            if number is None:
-                self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-            else:
+            if number is not None:
+                self._next_look = 0.0
                 self._begin(number)
         finally:
             self._taking.release()
@@ -181,35 +238,51 @@ class Searching:
             runs = self._runs(number)
             assert runs is not None
         except UserError as error:
-            self.study.fail(number, str(error))
             self._say(f"trial {number} cannot be run: {error}")
+            self._to_tell.append(partial(self.study.fail, number, str(error)))
+            self._mistakes += 1
+            if self._mistakes >= MOST_MISTAKES:
+                self.broken = RunError(f"{self._mistakes} trials in a row cannot be run; the last one: {error}")
+            self._keep_up()
             return
-        jobs = self._plan.jobs(runs)
+        self._mistakes = 0
+        try:
+            jobs = self._plan.jobs(runs)
+        except UserError as error:  # somebody has changed the code meanwhile, or the folder
+            self.study.leave(number)
+            self.broken = error
+            return
         label = f"trial {number}: {self.study.space.label(self.study.parameters(number) or {})}"
         self._labels |= {job.number: label for job in jobs}
+        for job in jobs:
+            self._given_up.pop(job.number, None)
         at_once = 1 if self.study.options.pruner is not None else len(jobs)
         self._trials[number] = trial = _Trial(number, jobs, later=jobs[at_once:])
+        self._standing = self.study.standing()
         self._judge(trial)  # a process that is gone may have decided it, but not written it down
         if number in self._trials:
             self._ready.extend(jobs[:at_once])
-        self._refresh(at_once=True)
 
     def _left_here(self) -> int | None:
         """A trial that a process of this folder's took and has left, being gone; it is this process's from now on."""
-        self._refresh()
+        if self._to_tell:
+            return None  # one that has ended here is still said to run
         for number in self._standing.running:
-            if number not in self._trials and self._is_left(number) and self.study.adopt(number):
+            is_known = number in self._trials or number in self._left
+            if not is_known and self._is_left(number) and self.study.adopt(number):
                 return number
         return None
 
     def _is_left(self, number: int) -> bool:
+        if not self.study.may_be_left_here(number):
+            return False
         try:
             jobs = [self._plan.known(each) for each in self._runs(number) or []]
         except UserError:
             return False
         begun = [job for job in jobs if job is not None]
-        if not begun:  # whoever took it would have put down its runs, unless that was on another machine
-            return self.study.options.storage is None
+        if not begun:  # whoever took it would have put down its runs, if it had not died first
+            return True
         return not any(self._is_elsewhere(job) for job in begun)
 
     def _runs(self, number: int) -> list[Wanted] | None:
@@ -238,10 +311,14 @@ class Searching:
         except (OSError, UserError):
             return
         name = self.study.options.objectives[0]
-        values = {int(row["epoch"]) + 1: row[name] for row in rows if isfinite(row.get(name, float("nan")))}
-        reason = self.study.report(trial.number, values)
-        if reason is not None:
-            self.study.prune(trial.number)
+        values = {int(row["epoch"]) + 1: row[name] for row in rows if abs(row.get(name, float("nan"))) < LARGEST}
+        reason = None
+        with self._if_it_answers():
+            reason = self.study.report(trial.number, values)
+        if self._away_since is not None:
+            trial.read = (0, 0)  # it is told later
+        elif reason is not None:
+            self._to_tell.append(partial(self.study.prune, trial.number))
             self._end(trial, reason)
 
     def _has_finished(self, trial: _Trial, job: Job) -> None:
@@ -253,16 +330,16 @@ class Searching:
         means = []
         for name in self.study.options.objectives:
             values = [trial.results[each.number].get(name) for each in trial.jobs]
-            numbers = [value for value in values if isinstance(value, int | float) and isfinite(value)]
+            numbers = [value for value in values if isinstance(value, int | float) and abs(value) < LARGEST]
             if len(numbers) < len(values):
-                self._fail(trial, f"a run has no {name}")
+                self._fail(trial, f"a run has no {name}, or one beyond all measure")
                 return
             means.append(fmean(numbers))
-        self.study.complete(trial.number, means)
+        self._to_tell.append(partial(self.study.complete, trial.number, means))
         self._end(trial, "finished")
 
     def _fail(self, trial: _Trial, reason: str) -> None:
-        self.study.fail(trial.number, reason)
+        self._to_tell.append(partial(self.study.fail, trial.number, reason))
         self._end(trial, f"trial {trial.number} failed")
 
     def _end(self, trial: _Trial, reason: str) -> None:
@@ -272,9 +349,3 @@ class Searching:
         unfinished = {job.number for job in trial.jobs} - trial.results.keys() - wanted
         self._ready = deque(job for job in self._ready if job.number not in unfinished)
         self._given_up |= dict.fromkeys(unfinished, reason)
-        self._refresh(at_once=True)
-
-    def _refresh(self, *, at_once: bool = False) -> None:
-        if at_once or time.monotonic() >= self._next_refresh:
-            self._standing = self.study.standing()
-            self._next_refresh = time.monotonic() + SECONDS_BETWEEN_LOOKS

@@ -58,6 +58,10 @@ class Space:
         """
         return [f"{self._typed_as[key]}={_spelled(values[key])}" for key in self.dimensions]
 
+    def varies(self, override: str) -> bool:
+        """Whether an override, as it is typed for a trial, is of something that is searched."""
+        return override.partition("=")[0] in self._typed_as.values()
+
     def label(self, values: Mapping[str, Any]) -> str:
         """The same, as short as a person needs it."""
         short = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in values.items()}

@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
+import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vgg_cifar.errors import RunError, UserError, first_line, redacted
-from vgg_cifar.options import spelled
 from vgg_cifar.sweeps.search import choices
+from vgg_cifar.sweeps.search.identity import refuse_another
 from vgg_cifar.sweeps.search.options import SearchOptions
 from vgg_cifar.sweeps.search.space import Space
+from vgg_cifar.sweeps.search.storage import BEATS_OF_GRACE, opened, reached
 
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.samplers import BaseSampler
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-FILE = "study.db"
-ENVIRONMENT = "OPTUNA_STORAGE"
-MADE_OF = "vgg_cifar"
-"""The study's attribute that says what it searches, and over what."""
-BEATS_OF_GRACE = 3
-SECONDS_OF_PATIENCE = 60
-"""How long a database file may be locked by another process."""
-
-
-def address_of(options: SearchOptions, path: Path) -> str:
-    """Where a study is.
-
-    Args:
-        options: of the search.
-        path: the sweep's folder.
-
-    Raises:
-        UserError: if the environment does not say it.
-    """
-    if options.storage is None:
-        return f"sqlite:///{path / FILE}"
-    if options.storage != "environment":
-        return options.storage
-    address = os.environ.get(ENVIRONMENT, "")
-    if "://" not in address:
-        raise UserError(f"hydra.sweeper.storage: environment: {ENVIRONMENT} holds no address of a database")
-    return address
+OWNER, SURPLUS, ERROR = "owner", "surplus", "error"
+"""Attributes of a trial: the folder whose search has it; that it was one too many; why it came to nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +49,8 @@ class Standing:
 class Study:
     """Trials of a search that this process and others share.
 
+    Whatever it is asked raises a RunError while the database cannot be reached.
+
     Args:
         name: of the study.
         path: the sweep's folder.
@@ -92,44 +68,29 @@ class Study:
     space: Space
     made_of: Mapping[str, Any]
     _mine: dict[int, Trial] = field(default_factory=dict)
+    _given_a_beat: set[int] = field(default_factory=set)
     _beaten: float = 0.0
 
     def __post_init__(self) -> None:
         import optuna
-        from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        address = address_of(self.options, self.path)
-        try:
-            with _reached(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # experimental: heartbeats
-                self._storage: RDBStorage = RDBStorage(
-                    address,
-                    engine_kwargs=_engine(address),
-                    heartbeat_interval=self.options.heartbeat_seconds,
-                    grace_period=BEATS_OF_GRACE * self.options.heartbeat_seconds,
-                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-                )
-                self._study = optuna.create_study(
-                    storage=self._storage,
-                    study_name=self.name,
-                    directions=list(self.options.directions.values()),
-                    load_if_exists=True,
-                    pruner=choices.pruner(self.options),
-                )
-        except (RunError, ImportError, ValueError) as error:
-            reason = first_line(error.__cause__ or error)
-            raise UserError(f"hydra.sweeper.storage: {redacted(address)} cannot be opened: {reason}") from error
-        with _reached():
-            self._refuse_another_study()
-            self._study.sampler = self._sampler()
+        self._storage, self._study = opened(self.name, self.options, self.path)
+        mine = {
+            "objectives": self.options.directions,
+            "seeds_per_trial": self.options.seeds_per_trial,
+            "space": {key: each.model_dump() for key, each in self.space.dimensions.items()},
+        }
+        with reached():
+            refuse_another(self._study, mine | dict(self.made_of))
+        self._folder = _identity(self.path)
+        self._study.sampler = self._sampler()
 
     def standing(self) -> Standing:
         """How it stands now."""
         from optuna.trial import TrialState
 
-        with _reached():
-            trials = self._trials()
+        trials = self.trials()
         taken = [each for each in trials if each.state != TrialState.WAITING]
         best = None
         if len(self.options.objectives) == 1:
@@ -146,9 +107,8 @@ class Study:
 
     def ask(self) -> int | None:
         """Take one more trial: one that a dead machine left, or a new one; None if there are enough."""
-        with _reached():
-            standing = self.standing()
-            if standing.taken >= self.options.n_trials:
+        with reached():
+            if self.standing().taken >= self.options.n_trials:
                 return None
             if self.options.seed is not None:
                 self._study.sampler = self._sampler()
@@ -156,33 +116,31 @@ class Study:
                 warnings.simplefilter("ignore")  # that heartbeats are the caller's own affair
                 trial = self._study.ask()
             self._storage.record_heartbeat(trial._trial_id)
-            if self._is_one_too_many(trial):
-                return None
-            return self._take(trial)
+            return trial.number if not self._is_one_too_many(trial) and self._take(trial) else None
+
+    def may_be_left_here(self, number: int) -> bool:
+        """Whether a trial that runs belongs to this folder, so that only a process of this folder can have it."""
+        if self.options.storage is None:
+            return True
+        with reached():
+            return self._found(number).user_attrs.get(OWNER) == self._folder
 
     def adopt(self, number: int) -> bool:
         """Take a trial that a process which is gone left running; False if another has ended it since."""
         from optuna import Trial
         from optuna.trial import TrialState
 
-        with _reached():
-            (found,) = [each for each in self._study.get_trials(deepcopy=False) if each.number == number]
+        with reached():
+            found = self._found(number)
             self._storage.record_heartbeat(found._trial_id)
             if self._storage.get_trial(found._trial_id).state != TrialState.RUNNING:
                 return False
-            self._take(Trial(self._study, found._trial_id))
-            return True
-
-    def _take(self, trial: Trial) -> int:
-        for key, distribution in self.space.distributions().items():
-            trial._suggest(key, distribution)
-        self._mine[trial.number] = trial
-        return trial.number
+            return self._take(Trial(self._study, found._trial_id))
 
     def parameters(self, number: int) -> dict[str, Any] | None:
         """The values of a trial by dimension; None where it has not all of them yet."""
-        with _reached():
-            (found,) = [each for each in self._study.get_trials(deepcopy=False) if each.number == number]
+        with reached():
+            found = self._found(number)
         return dict(found.params) if found.params.keys() >= self.space.dimensions.keys() else None
 
     def report(self, number: int, values: Mapping[int, float]) -> str | None:
@@ -194,7 +152,7 @@ class Study:
         from optuna.exceptions import UpdateFinishedTrialError
 
         trial = self._mine[number]
-        with _reached():
+        with reached():
             known = self._storage.get_trial(trial._trial_id).intermediate_values
             new = sorted(values.keys() - known.keys())
             try:
@@ -219,8 +177,8 @@ class Study:
         """A trial came to nothing."""
         from optuna.exceptions import UpdateFinishedTrialError
 
-        with _reached(), suppress(UpdateFinishedTrialError):
-            self._mine[number].set_user_attr("error", reason)
+        with reached(), suppress(UpdateFinishedTrialError, KeyError):
+            self._mine[number].set_user_attr(ERROR, reason)
         self._tell(number, "FAIL", None)
 
     def leave(self, number: int) -> None:
@@ -231,136 +189,107 @@ class Study:
         """Say that this process's trials are alive."""
         now = time.monotonic()
         if now - self._beaten > self.options.heartbeat_seconds / 2:
-            self._beaten = now
-            with _reached():
+            with reached():
                 for trial in self._mine.values():
                     self._storage.record_heartbeat(trial._trial_id)
+            self._beaten = now
 
     def give_up_silent_ones(self) -> None:
         """Let anybody take the trials of machines that were silent for too long."""
         from optuna.storages import fail_stale_trials
 
-        with _reached(), warnings.catch_warnings():
+        if self.options.storage is None:
+            return  # all are of this folder, where it is seen at once whether anybody has them
+        self.beat()
+        grace = timedelta(seconds=BEATS_OF_GRACE * self.options.heartbeat_seconds)
+        with reached(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            for each in self.trials():
+                is_owned = each.state.name != "RUNNING" or OWNER in each.user_attrs or each.number in self._given_a_beat
+                if not is_owned and datetime.now() - (each.datetime_start or datetime.now()) > grace:
+                    self._given_a_beat.add(each.number)  # Optuna misses none that died before its first one
+                    self._storage.record_heartbeat(each._trial_id)
             fail_stale_trials(self._study)
 
     def trials(self) -> list[FrozenTrial]:
         """All, without those that were taken from a dead machine and began anew under another number."""
-        with _reached():
-            return self._trials()
+        with reached():
+            trials = self._study.get_trials(deepcopy=False)
+        again = {number for each in trials for number in each.system_attrs.get("retry_history", ())}
+        return [each for each in trials if each.number not in again and SURPLUS not in each.user_attrs]
 
     def importance(self) -> dict[str, dict[str, float]]:
         """Each objective's share that each dimension explains (PED-ANOVA); empty where there are too few trials."""
         from optuna.importance import get_param_importances
         from optuna.trial import TrialState
 
-        if sum(each.state == TrialState.COMPLETE for each in self.trials()) < 4:
-            return {}
+        complete = [each.values for each in self.trials() if each.state == TrialState.COMPLETE]
         shares = {}
-        with _reached(), warnings.catch_warnings():
+        with reached(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for place, name in enumerate(self.options.objectives):
-                try:
+                if len(complete) >= 4 and len({values[place] for values in complete}) > 1:
                     shares[name] = dict(get_param_importances(self._study, target=_value_at(place)))
-                except (ValueError, RuntimeError, ZeroDivisionError):
-                    continue  # all trials have the same value
         return shares
+
+    def _found(self, number: int) -> FrozenTrial:
+        (found,) = [each for each in self._study.get_trials(deepcopy=False) if each.number == number]
+        return found
+
+    def _take(self, trial: Trial) -> bool:
+        """Whether it can be run: a trial that another program put into the study may lie outside the space."""
+        trial.set_user_attr(OWNER, self._folder)
+        self._mine[trial.number] = trial
+        try:
+            for key, distribution in self.space.distributions().items():
+                trial._suggest(key, distribution)
+        except ValueError as error:
+            self.fail(trial.number, str(error))
+            return False
+        return True
 
     def _tell(self, number: int, state: str, values: list[float] | None) -> None:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        trial = self._mine.pop(number, None)
+        trial = self._mine.get(number)
         if trial is None:
             return
         # Another machine took it for dead; or a sampler that knows no more points would stop a loop of Optuna's own.
-        with _reached(), suppress(UpdateFinishedTrialError, RuntimeError):
+        with reached(), suppress(UpdateFinishedTrialError, RuntimeError):
             self._study.tell(trial, values, TrialState[state], skip_if_finished=True)
-
-    def _trials(self) -> list[FrozenTrial]:
-        trials = self._study.get_trials(deepcopy=False)
-        again = {number for each in trials for number in each.system_attrs.get("retry_history", ())}
-        return [each for each in trials if each.number not in again and "surplus" not in each.user_attrs]
+        self._mine.pop(number)
 
     def _is_one_too_many(self, trial: Trial) -> bool:
         """Whether others took the last ones at the same moment; then this one is given back as if it never was."""
         from optuna.trial import TrialState
 
-        taken = [each.number for each in self._trials() if each.state != TrialState.WAITING]
-        if len(taken) <= self.options.n_trials or trial.number not in sorted(taken)[self.options.n_trials :]:
+        taken = sorted(each.number for each in self.trials() if each.state != TrialState.WAITING)
+        if trial.number not in taken[self.options.n_trials :]:
             return False
-        trial.set_user_attr("surplus", True)
-        self._study.tell(trial, state=TrialState.FAIL)
+        trial.set_user_attr(SURPLUS, True)
+        with suppress(RuntimeError):
+            self._study.tell(trial, state=TrialState.FAIL)
         return True
 
-    def _refuse_another_study(self) -> None:
-        mine = {
-            "objectives": self.options.directions,
-            "seeds_per_trial": self.options.seeds_per_trial,
-            "space": {key: each.model_dump() for key, each in self.space.dimensions.items()},
-            **self.made_of,
-        }
-        stored = self._study.user_attrs.get(MADE_OF)
-        if stored is None and not self._study.get_trials(deepcopy=False):
-            self._study.set_user_attr(MADE_OF, mine)
-            return
-        if not isinstance(stored, dict):
-            raise UserError(f"sweep: the study {self.name} is not one of this project; name another sweep=...")
-        changed = list(_differences(stored, mine))
-        if changed:
-            raise UserError(
-                f"sweep: the study {self.name} searches something else ({'; '.join(changed[:3])}); go back to that, or "
-                "name another sweep=..."
-            )
-
     def _sampler(self) -> BaseSampler:
-        """One whose draws follow from the seed and the trials there are; on a shared study each machine has its own."""
-        if self.options.seed is None:
-            return choices.sampler(self.options, self.space, None)
-        here = [] if self.options.storage is None else [socket.gethostname(), str(self.path)]
-        told = repr((self.options.seed, len(self._study.get_trials(deepcopy=False)), here))
-        return choices.sampler(self.options, self.space, int(hashlib.sha256(told.encode()).hexdigest()[:8], 16))
+        """One whose draws follow from the seed and the trials there are; in a shared study each folder has its own."""
+        seed = self.options.seed
+        if seed is not None and not choices.is_a_sequence(self.options):
+            here = None if self.options.storage is None else self._folder
+            told = repr((seed, len(self._study.get_trials(deepcopy=False)), here))
+            seed = int(hashlib.sha256(told.encode()).hexdigest()[:8], 16)
+        return choices.sampler(self.options, self.space, seed)
 
 
-def _engine(address: str) -> dict[str, Any]:
-    """What SQLAlchemy should know of a database."""
-    if address.startswith("sqlite"):
-        return {"connect_args": {"timeout": SECONDS_OF_PATIENCE}}
-    return {"pool_pre_ping": True}  # a connection that was cut is made anew
+def _identity(path: Path) -> str:
+    """What tells a sweep's folder from those of other machines."""
+    file = path / ".search"
+    path.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError), file.open("x") as new:
+        new.write(secrets.token_hex(8))
+    return file.read_text()
 
 
 def _value_at(place: int) -> Callable[[FrozenTrial], float]:
     return lambda trial: trial.values[place]
-
-
-def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> Iterator[str]:
-    for part in mine:
-        before, after = stored.get(part), mine[part]
-        if isinstance(before, dict) and isinstance(after, dict):
-            for key in sorted(before.keys() | after.keys()):
-                if before.get(key) != after.get(key):
-                    yield f"{key}: {_brief(before.get(key))} -> {_brief(after.get(key))}"
-        elif before != after:
-            yield f"{part}: {_brief(before)} -> {_brief(after)}"
-
-
-def _brief(value: Any) -> str:
-    """A value, or a dimension, in few words."""
-    if not isinstance(value, dict):
-        return spelled(value)
-    if value.get("choices"):
-        return ",".join(map(str, value["choices"]))
-    return f"{value.get('low')} to {value.get('high')}" + (", log" if value.get("log") else "")
-
-
-@contextmanager
-def _reached() -> Iterator[None]:
-    """What the database says that cannot be reached, as one line."""
-    import sqlalchemy.exc
-    from optuna.exceptions import StorageInternalError
-
-    try:
-        yield
-    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        raise RunError(f"the study cannot be reached: {first_line(cause)}; the same command goes on") from error
