@@ -16,7 +16,7 @@ from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.sweeps import running
 from vgg_cifar.sweeps.job import Job
-from vgg_cifar.sweeps.search import searching, storage
+from vgg_cifar.sweeps.search import patience, searching, storage
 from vgg_cifar.sweeps.sweep import Wanted
 
 When = Callable[[Callable[[], object], Callable[[], object]], None]
@@ -193,12 +193,12 @@ def test_a_database_that_is_away_for_a_while_stops_nothing(
     tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "SECONDS_OF_PATIENCE", 0.01)
-    said: list[float | None] = []
+    away: list[bool] = []
 
     def keep_it() -> None:
         with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None, timeout=PATIENCE)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
-            wait_until(lambda: said[-1] is not None)
+            wait_until(lambda: away[-1])
             (tmp_path / "gate").touch()
             wait_until(lambda: all(RunFolder(run).read_result()["status"] == "finished" for run in runs_in(tmp_path)))
             connection.execute("ROLLBACK")
@@ -207,7 +207,7 @@ def test_a_database_that_is_away_for_a_while_stops_nothing(
 
     def kept_up(self: searching.Searching) -> None:
         keep_up(self)
-        said.append(self._away_since)
+        away.append(self._patience.is_away)
 
     monkeypatch.setattr(searching.Searching, "_keep_up", kept_up)
     when(lambda: len(at_the_gate(tmp_path)) == 2, keep_it)
@@ -221,7 +221,7 @@ def test_a_database_that_is_away_for_a_while_stops_nothing(
 def test_a_database_that_stays_away_ends_the_search_with_every_step_saved(
     tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.5)
     here = tmp_path / "study.db"
 
     def go_away() -> None:

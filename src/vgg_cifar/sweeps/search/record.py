@@ -35,7 +35,7 @@ class Recorded(Searching):
         """As for any search."""
         understood = super().ended(job, ended)
         if time.monotonic() - self._written > SECONDS_BETWEEN_RECORDS:
-            with self._if_it_answers():
+            with self._patience.borne():
                 self.write()
         return understood
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,12 @@ from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.process import Ended
+from vgg_cifar.sweeps.search.patience import Patience
 from vgg_cifar.sweeps.search.study import Study
 from vgg_cifar.sweeps.sweep import Wanted
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often the study is asked for news while it had none."""
-PATIENCE_SECONDS = 600.0
-"""How long the study's database may be away before the search stops, to go on later."""
 MOST_MISTAKES = 10
 """Trials in a row that cannot be run, after which none is thought of any more."""
 LARGEST = 2.0**63
@@ -70,10 +68,6 @@ class Searching:
 
     While the study's database cannot be reached, its runs go on, and what is to be told to it waits.
 
-    Attributes:
-        study: which trial is next.
-        broken: why the search has to stop, if it has to.
-
     Args:
         study: which trial is next.
         plan: makes its runs jobs of the sweep.
@@ -106,12 +100,16 @@ class Searching:
         self._runs_of: dict[int, list[Wanted]] = {}
         self._left: set[int] = set()
         """Trials whose runs were interrupted, not by this search: the next command goes on with them."""
-        self._to_tell: deque[Callable[[], None]] = deque()
+        self._patience = Patience(say)
         self._mistakes = 0
         self._standing = study.standing()
         self._next_look = self._next_refresh = 0.0
-        self._away_since: float | None = None
-        self.broken: UserError | RunError | None = None
+        self._mistake: UserError | RunError | None = None
+
+    @property
+    def broken(self) -> UserError | RunError | None:
+        """Why the search has to stop, if it has to."""
+        return self._mistake or self._patience.at_end
 
     def known(self) -> list[Job]:
         """None: what was begun before is taken up as `next`."""
@@ -121,7 +119,7 @@ class Searching:
         """A run of a trial that is here, of one that was left here, or of a new one."""
         while not self._ready and time.monotonic() >= self._next_look and has_room(self._like):
             self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-            with self._if_it_answers():
+            with self._patience.borne():
                 self._take_a_trial()
         return self._ready.popleft() if self._ready else None
 
@@ -136,7 +134,9 @@ class Searching:
         if self.broken is not None:
             return False
         running = set(self._standing.running) - self._left
-        return bool(self._standing.taken < self.study.options.n_trials or running or self._to_tell)
+        return bool(
+            self._standing.taken < self.study.options.n_trials or running or self._patience.has_something_to_tell()
+        )
 
     def note(self) -> str:
         """How the study stands."""
@@ -192,11 +192,10 @@ class Searching:
 
     def _keep_up(self) -> None:
         """Say that this search is alive, tell what has ended, and hear how the study stands."""
-        with self._if_it_answers():
+        with self._patience.borne():
             self.study.beat()
-            while self._to_tell:
-                self._to_tell[0]()
-                self._to_tell.popleft()
+            if self._patience.has_something_to_tell():
+                self._patience.tell_all()
                 self._next_refresh = 0.0
             if time.monotonic() < self._next_refresh:
                 return
@@ -205,19 +204,6 @@ class Searching:
             for number in self._trials.keys() - set(self._standing.running):
                 self.study.leave(number)
                 self._end(self._trials[number], "another machine took it over")
-
-    @contextmanager
-    def _if_it_answers(self) -> Iterator[None]:
-        """Do without the study for a while, if its database cannot be reached."""
-        try:
-            yield
-            self._away_since = None
-        except RunError as error:
-            if self._away_since is None:
-                self._away_since = time.monotonic()
-                self._say(f"{error}; what runs goes on")
-            elif time.monotonic() - self._away_since > PATIENCE_SECONDS:
-                self.broken = self.broken or error
 
     def _take_a_trial(self) -> None:
         if self.broken is not None or not self._taking.take(0.0):
@@ -239,10 +225,10 @@ class Searching:
             assert runs is not None
         except UserError as error:
             self._say(f"trial {number} cannot be run: {error}")
-            self._to_tell.append(partial(self.study.fail, number, str(error)))
+            self._patience.tell(partial(self.study.fail, number, str(error)))
             self._mistakes += 1
             if self._mistakes >= MOST_MISTAKES:
-                self.broken = RunError(f"{self._mistakes} trials in a row cannot be run; the last one: {error}")
+                self._mistake = RunError(f"{self._mistakes} trials in a row cannot be run; the last one: {error}")
             self._keep_up()
             return
         self._mistakes = 0
@@ -250,22 +236,22 @@ class Searching:
             jobs = self._plan.jobs(runs)
         except UserError as error:  # somebody has changed the code meanwhile, or the folder
             self.study.leave(number)
-            self.broken = error
+            self._mistake = error
             return
         label = f"trial {number}: {self.study.space.label(self.study.parameters(number) or {})}"
         self._labels |= {job.number: label for job in jobs}
         for job in jobs:
             self._given_up.pop(job.number, None)
+        self._standing = self.study.standing()
         at_once = 1 if self.study.options.pruner is not None else len(jobs)
         self._trials[number] = trial = _Trial(number, jobs, later=jobs[at_once:])
-        self._standing = self.study.standing()
         self._judge(trial)  # a process that is gone may have decided it, but not written it down
         if number in self._trials:
             self._ready.extend(jobs[:at_once])
 
     def _left_here(self) -> int | None:
         """A trial that a process of this folder's took and has left, being gone; it is this process's from now on."""
-        if self._to_tell:
+        if self._patience.has_something_to_tell():
             return None  # one that has ended here is still said to run
         for number in self._standing.running:
             is_known = number in self._trials or number in self._left
@@ -313,12 +299,12 @@ class Searching:
         name = self.study.options.objectives[0]
         values = {int(row["epoch"]) + 1: row[name] for row in rows if abs(row.get(name, float("nan"))) < LARGEST}
         reason = None
-        with self._if_it_answers():
+        with self._patience.borne():
             reason = self.study.report(trial.number, values)
-        if self._away_since is not None:
+        if self._patience.is_away:
             trial.read = (0, 0)  # it is told later
         elif reason is not None:
-            self._to_tell.append(partial(self.study.prune, trial.number))
+            self._patience.tell(partial(self.study.prune, trial.number))
             self._end(trial, reason)
 
     def _has_finished(self, trial: _Trial, job: Job) -> None:
@@ -335,11 +321,11 @@ class Searching:
                 self._fail(trial, f"a run has no {name}, or one beyond all measure")
                 return
             means.append(fmean(numbers))
-        self._to_tell.append(partial(self.study.complete, trial.number, means))
+        self._patience.tell(partial(self.study.complete, trial.number, means))
         self._end(trial, "finished")
 
     def _fail(self, trial: _Trial, reason: str) -> None:
-        self._to_tell.append(partial(self.study.fail, trial.number, reason))
+        self._patience.tell(partial(self.study.fail, trial.number, reason))
         self._end(trial, f"trial {trial.number} failed")
 
     def _end(self, trial: _Trial, reason: str) -> None:
