@@ -100,6 +100,8 @@ class Searching:
         self._runs_of: dict[int, list[Wanted]] = {}
         self._left: set[int] = set()
         """Trials whose runs were interrupted, not by this search: the next command goes on with them."""
+        self._over: set[int] = set()
+        """Trials that have ended here, whether or not the study knows it yet."""
         self._patience = Patience(say)
         self._mistakes = 0
         self._standing = study.standing()
@@ -141,7 +143,7 @@ class Searching:
     def note(self) -> str:
         """How the study stands."""
         standing, options = self._standing, self.study.options
-        elsewhere = len(set(standing.running) - self._trials.keys() - self._left)
+        elsewhere = len(set(standing.running) - self._trials.keys() - self._left - self._over)
         parts = [f"{standing.taken - len(standing.running)} of {options.n_trials} trials ended"]
         parts += [f"{standing.pruned} of them pruned"] if standing.pruned else []
         parts += [f"{elsewhere} run elsewhere"] if elsewhere else []
@@ -251,10 +253,8 @@ class Searching:
 
     def _left_here(self) -> int | None:
         """A trial that a process of this folder's took and has left, being gone; it is this process's from now on."""
-        if self._patience.has_something_to_tell():
-            return None  # one that has ended here is still said to run
         for number in self._standing.running:
-            is_known = number in self._trials or number in self._left
+            is_known = number in self._trials or number in self._left or number in self._over
             if not is_known and self._is_left(number) and self.study.adopt(number):
                 return number
         return None
@@ -331,6 +331,7 @@ class Searching:
     def _end(self, trial: _Trial, reason: str) -> None:
         """Nothing is waited for any more; runs of it that no other trial waits for are given up."""
         del self._trials[trial.number]
+        self._over.add(trial.number)
         wanted = {job.number for each in self._trials.values() for job in each.jobs}
         unfinished = {job.number for job in trial.jobs} - trial.results.keys() - wanted
         self._ready = deque(job for job in self._ready if job.number not in unfinished)
