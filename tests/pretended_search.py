@@ -29,7 +29,7 @@ from vgg_cifar.sweeps.slots import Slots
 from vgg_cifar.sweeps.sweep import Wanted
 
 SPACE = ["x=interval(0,1)", "epochs=4"]
-CONFIG: Any = SimpleNamespace(seed=0, trainer=SimpleNamespace(accelerator="cpu", devices=1, max_epochs=4))
+CONFIG: Any = SimpleNamespace(seed=0, trainer=SimpleNamespace(accelerator="cpu", devices=1, max_epochs=6))
 
 
 def options(**changed: Any) -> SearchOptions:

@@ -12,6 +12,7 @@ import pytest
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.lock import Lock
+from vgg_cifar.sweeps import sweep
 from vgg_cifar.sweeps.job import Job, key
 from vgg_cifar.sweeps.sweep import Sweep, Wanted, default_name
 
@@ -144,7 +145,8 @@ def test_jobs_are_found_again_by_newer_code_that_has_more_options(plan: Plan, pa
     assert [job.number for job in plan([1, 2, 0], OTHERS)] == [1, 2, 0]
 
 
-def test_who_plans_is_alone(plan: Plan, path: Path) -> None:
+def test_who_plans_is_alone(plan: Plan, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PLANNING_SECONDS", 0.1)
     path.mkdir(parents=True)
     lock = Lock(path / ".lock")
     assert lock.take()

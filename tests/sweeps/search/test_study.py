@@ -95,10 +95,11 @@ def test_an_early_end_is_told_once_it_is_behind(tmp_path: Path) -> None:
     first, second = ours.ask(), ours.ask()
     assert first is not None
     assert second is not None
-    assert ours.report(first, {1: 0.5, 2: 0.6}) is None
+    assert ours.report(first, {1: 0.5, 2: 0.6}, 3) is None
     ours.complete(first, [0.6])
-    assert ours.report(second, {1: 0.5}) is None
-    assert ours.report(second, {1: 0.5, 2: 0.55}) == "behind the others after 2 epochs"
+    assert ours.report(second, {1: 0.5}, 3) is None
+    assert ours.report(second, {1: 0.5, 2: 0.55}, 2) is None  # it is at its end anyway
+    assert ours.report(second, {1: 0.5, 2: 0.55}, 3) == "behind the others after 2 epochs"
     ours.prune(second)
     standing = ours.standing()
     assert (standing.taken, standing.pruned, standing.running, standing.best) == (2, 1, (), (0, 0.6))
@@ -190,7 +191,7 @@ def _run(ours: Study, quality: Callable[[dict[str, float]], float]) -> int:
     assert params is not None
     for epoch in range(1, EPOCHS + 1):
         value = quality(params) * (1 - 0.5**epoch)
-        if ours.report(number, {epoch: value}) is not None:
+        if ours.report(number, {epoch: value}, EPOCHS) is not None:
             ours.prune(number)
             return epoch
     ours.complete(number, [value])

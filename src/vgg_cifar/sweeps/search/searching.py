@@ -300,7 +300,7 @@ class Searching:
         values = {int(row["epoch"]) + 1: row[name] for row in rows if abs(row.get(name, float("nan"))) < LARGEST}
         reason = None
         with self._patience.borne():
-            reason = self.study.report(trial.number, values)
+            reason = self.study.report(trial.number, values, trial.jobs[0].config.trainer.max_epochs)
         if self._patience.is_away:
             trial.read = (0, 0)  # it is told later
         elif reason is not None:

@@ -143,8 +143,13 @@ class Study:
             found = self._found(number)
         return dict(found.params) if found.params.keys() >= self.space.dimensions.keys() else None
 
-    def report(self, number: int, values: Mapping[int, float]) -> str | None:
-        """Tell what a trial's run has come to, by epoch from 1.
+    def report(self, number: int, values: Mapping[int, float], last: int) -> str | None:
+        """Tell what a trial's run has come to.
+
+        Args:
+            number: of the trial.
+            values: of the objective, by epoch from 1.
+            last: the run's last epoch, after which there is nothing left to save.
 
         Returns:
             Why the run is not worth going on with, if it is not.
@@ -159,7 +164,7 @@ class Study:
                 for epoch in new or sorted(values)[-1:]:
                     if epoch in new:
                         trial.report(values[epoch], epoch)
-                    if trial.should_prune():
+                    if epoch < last and trial.should_prune():
                         return f"behind the others after {epoch} epoch{'s' if epoch > 1 else ''}"
             except UpdateFinishedTrialError:
                 return "another machine took it over"
