@@ -34,6 +34,7 @@ from vgg_cifar.options import did_you_mean, quoted
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.sweeps.options import launcher_options
+from vgg_cifar.sweeps.search.options import is_search
 from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
@@ -139,6 +140,8 @@ def prepare(argv: list[str]) -> list[str] | None:
     refuse_changes_of_hydra(composed)
     if composed.config.sweep is not None:
         raise UserError("sweep: names the folder of several runs; add -m, or leave it off")
+    if is_search(composed.hydra):
+        raise UserError("hydra/sweeper: chooses among several runs; add -m, or leave it off")
     trainer = composed.config.trainer
     placement.refuse_other_ranks(trainer.devices, trainer.num_nodes)
     resume, run_dir = composed.config.resume, composed.run_dir
@@ -222,7 +225,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     """
     from vgg_cifar.sweeps.launching import refuse_what_cannot_run
     from vgg_cifar.sweeps.search.launching import refuse_what_cannot_be_searched
-    from vgg_cifar.sweeps.search.options import is_search, search_options
+    from vgg_cifar.sweeps.search.options import search_options
     from vgg_cifar.sweeps.search.space import Space
     from vgg_cifar.sweeps.sweep import default_name
 
@@ -251,7 +254,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     launcher = launcher_options(jobs[0].hydra)
     if space is not None:
         refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs], launcher)
-    refuse_what_cannot_run(path, [job.config for job in jobs], launcher)
+    refuse_what_cannot_run(path, [job.config for job in jobs], launcher, searches=space is not None)
     return overrides
 
 
@@ -267,7 +270,8 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
                 values = [f"{key}={value}" for value in islice(override.sweep_string_iterator(), MOST_JOBS + 1)]
             except (HydraException, ValueError) as error:
                 raise UserError(
-                    f"{override.input_line}: cannot be swept; write the values out: {key}=...,..."
+                    f"{override.input_line}: cannot be swept; write the values out: {key}=...,..., or search "
+                    "among them with hydra/sweeper=optuna"
                 ) from error
         choices.append(values)
     jobs = math.prod(len(values) for values in choices)

@@ -224,6 +224,9 @@ def _refuse_hydra_options(typed: list[Override]) -> None:
         if name in OF_LAUNCHED_RANKS and re.fullmatch(OF_LAUNCHED_RANKS[name], value):
             continue
         if name not in allowed or override.is_delete():
+            for other in (f"{group}={choice}" for group in HYDRA_GROUPS for choice in group_choices(f"hydra/{group}")):
+                if name in _options_of_choices(dict([other.split("=")])):
+                    raise UserError(f"{key}: is an option of hydra/{other}; add that")
             near = did_you_mean(key, [f"hydra.{option}" for option in allowed])
             names = [*HYDRA_OPTIONS, *(f"{group}.*" for group in HYDRA_GROUPS if group_choices(f"hydra/{group}"))]
             raise UserError(f"{key}: only hydra.{', hydra.'.join(names)} may be given{near}")
@@ -253,6 +256,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
         return "an option is nested too deeply, or refers to itself: look for ${...} that leads back to its own key"
     message = str(error)
     answers: dict[str, Callable[..., str]] = {
+        r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
         r"Could not find '([\w/]+)/([^'/]+)'": _no_choice,
         r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,

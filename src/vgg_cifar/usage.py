@@ -138,5 +138,7 @@ def _strings_after_fields(options: type[Options]) -> dict[str, str]:
 
 
 def _entry(name: str, text: str) -> list[str]:
+    if len(name) > 25:
+        return [f"  {name}", *_entry("", text)]
     first, *rest = wrap(text, WIDTH - 28, break_long_words=False)
     return [f"  {name:<25} {first}", *(f"{'':28}{line}" for line in rest)]

@@ -135,7 +135,7 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
         return None
     return chart(
         data,
-        axis("seconds of training", rangemode="tozero", tickformat="~s", nticks=7),
+        axis("seconds of training", rangemode="tozero", tickformat="~r", nticks=7),
         axis(metric, tickformat=_form(metric), nticks=7),
         height=380,
     )

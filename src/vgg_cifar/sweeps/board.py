@@ -80,7 +80,8 @@ class Board:
         begun = sum(row.begun for row in self.rows.values())
         parts = [f"{before} finished before" if before else "", f"{begun} to go on with" if begun else ""]
         said = "; ".join(part for part in parts if part)
-        self._say((self.title, "bold"), f": {self._in_all()} jobs" + (f" ({said})" if said else ""))
+        note = f"; {self._source.note()}" if self._source.note() else ""
+        self._say((self.title, "bold"), f": {self._in_all()} jobs" + (f" ({said})" if said else "") + note)
 
     def add(self, job: Job, *, begun: bool) -> None:
         """One more job, which was begun before or not."""

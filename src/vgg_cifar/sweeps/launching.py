@@ -23,7 +23,9 @@ from vgg_cifar.sweeps.sweep import Sweep
 from vgg_cifar.sweeps.versions import versions
 
 
-def refuse_what_cannot_run(path: Path, configs: Iterable[Config], options: LauncherOptions) -> None:
+def refuse_what_cannot_run(
+    path: Path, configs: Iterable[Config], options: LauncherOptions, *, searches: bool = False
+) -> None:
     """Find out before anything is made whether these jobs can run here, in this folder.
 
     Raises:
@@ -40,6 +42,7 @@ def refuse_what_cannot_run(path: Path, configs: Iterable[Config], options: Launc
         datasets.add(config.data.name)
     sweep = Sweep(path)
     sweep.refuse_what_is_no_sweep()
+    sweep.refuse_another_kind(searches=searches)
     if not options.mix_versions:
         sweep.refuse_other_versions(versions(datasets))
 

@@ -20,6 +20,8 @@ from vgg_cifar.sweeps.job import Job, key, options_of
 from vgg_cifar.sweeps.versions import differences
 
 LONGEST_NAME = 60
+SEARCH_MARK = ".search"
+"""The file, in a search's folder, that tells it from those of other machines on the same study."""
 PLANNING_SECONDS = 60.0
 """How long another process may take to number its jobs before this one gives up."""
 
@@ -87,6 +89,18 @@ class Sweep:
             if each.is_symlink():
                 raise UserError(f"sweep: {each} is a link, and a sweep writes to nothing outside its folder; remove it")
         self._read()
+
+    def refuse_another_kind(self, *, searches: bool) -> None:
+        """Refuse to search in the folder of a grid, or to fill a grid into that of a search.
+
+        Raises:
+            UserError: if it is the other one's.
+        """
+        holds_a_search = (self.path / SEARCH_MARK).exists()
+        if searches and self.file.exists() and not holds_a_search:
+            raise UserError(f"sweep: {self.path} holds a sweep of every combination; name another sweep=...")
+        if holds_a_search and not searches:
+            raise UserError(f"sweep: {self.path} holds a search; add hydra/sweeper=optuna, or name another sweep=...")
 
     def refuse_other_versions(self, versions: dict[str, Any]) -> None:
         """Refuse to add to a sweep that other code, packages or images began.

@@ -55,6 +55,11 @@ class SearchOptions(Options):
     """How often a sweep says that its trials are alive; those of one that was silent for three times as long are taken
     by another."""
 
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _one_needs_no_brackets(cls, objectives: Any) -> Any:
+        return [objectives] if isinstance(objectives, str) else objectives
+
     @field_validator("objectives")
     @classmethod
     def _known(cls, objectives: list[str]) -> list[str]:

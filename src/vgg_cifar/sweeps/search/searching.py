@@ -144,7 +144,8 @@ class Searching:
         """How the study stands."""
         standing, options = self._standing, self.study.options
         elsewhere = len(set(standing.running) - self._trials.keys() - self._left - self._over)
-        parts = [f"{standing.taken - len(standing.running)} of {options.n_trials} trials ended"]
+        ended = standing.taken - len(set(standing.running) - self._over)
+        parts = [f"{ended} of {options.n_trials} trials ended"]
         parts += [f"{standing.pruned} of them pruned"] if standing.pruned else []
         parts += [f"{elsewhere} run elsewhere"] if elsewhere else []
         if standing.best is not None:

@@ -18,6 +18,7 @@ from vgg_cifar.sweeps.search.identity import refuse_another
 from vgg_cifar.sweeps.search.options import SearchOptions
 from vgg_cifar.sweeps.search.space import Space
 from vgg_cifar.sweeps.search.storage import BEATS_OF_GRACE, opened, reached
+from vgg_cifar.sweeps.sweep import SEARCH_MARK
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -289,7 +290,7 @@ class Study:
 
 def _identity(path: Path) -> str:
     """What tells a sweep's folder from those of other machines."""
-    file = path / ".search"
+    file = path / SEARCH_MARK
     path.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError), file.open("x") as new:
         new.write(secrets.token_hex(8))
