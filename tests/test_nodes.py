@@ -51,8 +51,10 @@ class Launch:
 
     def until_saved(self, torchrun: subprocess.Popen[bytes], after: float = 0) -> None:
         """Wait for a checkpoint."""
+        deadline = time.monotonic() + 240
         while self.run.saved_at() <= after:
             assert torchrun.poll() is None
+            assert time.monotonic() < deadline, "there never was one"
             time.sleep(0.05)
 
 

@@ -78,9 +78,12 @@ class DDP(DDPStrategy):
         by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         address, port = environment.main_address, environment.main_port
         try:
-            store = TCPStore(
-                address, port, ranks, is_master=rank == 0 and not by_agent, timeout=PATIENCE, wait_for_workers=False
-            )
+            if self.one_machine and not by_agent:
+                address = LOOPBACK
+                store = _store_on_loopback(port, rank, ranks, wait_for_workers=False)
+            else:
+                is_master = rank == 0 and not by_agent
+                store = TCPStore(address, port, ranks, is_master, timeout=PATIENCE, wait_for_workers=False)
             self._store = meeting.meet(store, rank, ranks, PATIENCE.total_seconds())
             abroad = meeting.agree(self._store, rank, ranks, facts(), address, PATIENCE.total_seconds())
         except RuntimeError as error:  # torch's word for a connection that fails
@@ -98,14 +101,11 @@ class DDP(DDPStrategy):
         if not is_initialized():
             self.set_world_ranks()
             if self.one_machine and isinstance(self.cluster_environment, LightningEnvironment):
-                self._connect(self._store_on_loopback(self.cluster_environment.main_port))
+                port = self.cluster_environment.main_port
+                self._connect(_store_on_loopback(port, self.global_rank, self.world_size))
             elif self._store is not None:
                 self._connect(self._store)
         super().setup_distributed()
-
-    def _store_on_loopback(self, port: int) -> Store:
-        listening = socket.create_server((LOOPBACK, port)).detach() if self.global_rank == 0 else None
-        return TCPStore(LOOPBACK, port, self.world_size, is_master=self.global_rank == 0, master_listen_fd=listening)
 
     def _connect(self, store: Store) -> None:
         backend = self._get_process_group_backend()
@@ -119,6 +119,13 @@ class DDP(DDPStrategy):
         )
         if backend == "nccl":
             atexit.register(destroy_process_group)
+
+
+def _store_on_loopback(port: int, rank: int, ranks: int, *, wait_for_workers: bool = True) -> Store:
+    """By itself, rank 0's would listen on every interface."""
+    listening = socket.create_server((LOOPBACK, port)).detach() if rank == 0 else None
+    told: dict[str, Any] = {"timeout": PATIENCE, "wait_for_workers": wait_for_workers, "master_listen_fd": listening}
+    return TCPStore(LOOPBACK, port, ranks, rank == 0, **told)
 
 
 class Launcher(_SubprocessScriptLauncher):

@@ -9,9 +9,10 @@ import sys
 from vgg_cifar.data.options import PROJECT
 
 OF_A_LAUNCHER = (
-    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|NODE_RANK|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|SLURM_(?!CONF$)\w+"
+    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|NODE_RANK|MASTER_(ADDR|PORT)|TORCHELASTIC_\w+|"
+    r"SLURM_(?!(CONF|CONF_SERVER|JWT)$)\w+"
 )
-"""Variables by which torchrun, SLURM and Lightning tell a process that it is a rank. SLURM_CONF says where SLURM is."""
+"""Variables by which torchrun, SLURM and Lightning tell a process that it is a rank. Those kept say where SLURM is."""
 
 
 def command(overrides: list[str]) -> list[str]:

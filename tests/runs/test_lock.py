@@ -1,5 +1,7 @@
 """A file that one process holds until it ends, however it ends."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vgg_cifar.errors import UserError
 from vgg_cifar.runs.lock import Lock
 
 HOLDER = """
@@ -96,3 +99,16 @@ def test_where_there_is_no_folder_nothing_is_held(path: Path) -> None:
     assert not lost.is_held()
     with pytest.raises(FileNotFoundError):
         lost.take()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", has_none)
+    with pytest.raises(
+        UserError, match=r"lock: this file system has no locks \(Function not impl.+\); choose another$"
+    ):
+        Lock(tmp_path / "lock").take()
+    with pytest.raises(UserError, match="has no locks"):
+        Lock(tmp_path / "lock").is_held()

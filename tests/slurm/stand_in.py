@@ -228,6 +228,8 @@ def scancel(words: list[str]) -> int:
     options = [word for word in words if word.startswith("-")]
     assert options in ([], ["--state=PENDING"], ["--batch", "--signal=TERM"])
     code = 0
+    if (QUEUE / "down").exists():
+        return complain("scancel: error: Unable to contact slurm controller (connect failure)")
     for job in (QUEUE / word for word in words if word not in options):
         if state(job) in ENDED or (options == ["--state=PENDING"] and state(job) != "PENDING"):
             continue

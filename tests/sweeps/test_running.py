@@ -1,5 +1,6 @@
 """Jobs are run until each is finished or has failed; whatever ends one, or the sweep, none is lost and none lingers."""
 
+import io
 import os
 import signal
 import threading
@@ -302,3 +303,25 @@ def test_a_folder_that_cannot_be_made_fails_its_job_alone(tmp_path: Path) -> Non
     assert told.code == 1
     assert "File exists" in told.line("job 0 failed")
     assert starts(job(tmp_path, 1)) == [0]
+
+
+def test_a_terminal_that_is_gone_does_not_keep_jobs_from_saving(
+    tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [job(tmp_path, number, f"gate={tmp_path}/gate") for number in range(2)]
+    closed: list[bool] = []
+
+    def write(self: object, text: str) -> int:
+        if closed:
+            raise OSError("Input/output error")
+        return len(text)
+
+    monkeypatch.setattr(io, "StringIO", type("Terminal", (io.StringIO,), {"write": write}))
+
+    def close() -> None:
+        closed.append(True)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    when(lambda: all(starts(each) for each in jobs), close)
+    assert Told(jobs).code == 75
+    assert {status(each) for each in jobs} == {"interrupted"}

@@ -1,5 +1,6 @@
 """Jobs of a sweep as jobs of SLURM's, which `slurm/stand_in.py` stands for; the runs are pretended."""
 
+import json
 import os
 import re
 import signal
@@ -289,6 +290,34 @@ def test_a_controller_that_does_not_answer_for_a_while_is_waited_for(tmp_path: P
     seen = told(jobs, jobs=1)
     assert seen.code == 0
     assert [starts(each) for each in jobs] == [[0], [0]]
+
+
+def test_an_end_that_is_asked_for_while_the_controller_does_not_answer_comes_later(
+    tmp_path: Path, queue: Queue, when: When
+) -> None:
+    each, down = job(tmp_path, 0, f"gate={tmp_path}/gate"), queue.path / "down"
+
+    def stop() -> None:
+        down.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: queue.calls("scancel"))
+        down.unlink()
+
+    when(lambda: starts(each), stop)
+    assert told([each]).code == 75
+    assert each.folder.read_result()["status"] == "interrupted"
+    assert not (tmp_path / "gate").exists()
+
+
+def test_a_persons_own_settings_of_slurm_neither_hide_jobs_nor_change_them(
+    tmp_path: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQUEUE_PARTITION", "SBATCH_TIMELIMIT", "SCANCEL_STATE", "SLURM_CONF"):
+        monkeypatch.setenv(name, "other")
+    assert told([job(tmp_path, 0)]).code == 0
+    environment = json.loads((tmp_path / "0" / "environment.json").read_text())
+    assert environment["SLURM_CONF"] == "other"
+    assert not {"SQUEUE_PARTITION", "SBATCH_TIMELIMIT", "SCANCEL_STATE"} & environment.keys()
 
 
 @pytest.mark.parametrize("accounting", [True, False])

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from vgg_cifar.errors import UserError
+
 SECONDS_BETWEEN_TRIES = 0.05
 
 
@@ -32,7 +34,7 @@ class Lock:
         """
         file = self._open(os.O_RDWR | os.O_CREAT)
         until = time.monotonic() + patience
-        while not _locked(file):
+        while not _locked(self.path, file):
             if time.monotonic() > until:
                 file.close()
                 return False
@@ -50,7 +52,7 @@ class Lock:
         """Whether a process, this one included, holds it."""
         try:
             with self._open(os.O_RDONLY) as file:
-                return not _locked(file, fcntl.LOCK_SH)  # over NFS a file that is only read takes no other
+                return not _locked(self.path, file, fcntl.LOCK_SH)  # over NFS a file that is only read takes no other
         except FileNotFoundError:
             return False
         except OSError:
@@ -60,9 +62,11 @@ class Lock:
         return open(os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))  # noqa: PTH123
 
 
-def _locked(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+def _locked(path: Path, file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        raise UserError(f"{path}: this file system has no locks ({error.strerror}); choose another") from error
     return True

@@ -55,7 +55,8 @@ def launch() -> str | None:
         if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
             raise UserError("torchrun: give all machines the same --rdzv-id, it names the run's folder")
         return f"torchrun_{os.getppid()}_{_started(os.getppid())}"
-    if "SLURM_JOB_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+    by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # within an allocation, without srun
+    if "SLURM_JOB_ID" in os.environ and not by_hand and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         step = os.environ.get("SLURM_STEP_ID", "0")
         return f"slurm_{os.environ['SLURM_JOB_ID']}" + (f"_{step}" if step not in ("0", "") else "")
     return None

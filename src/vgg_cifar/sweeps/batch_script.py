@@ -23,7 +23,7 @@ SECONDS_FOR_THE_LAST_RANK = 120
 def name(job: Job) -> str:
     """By which a job is found again: its own, wherever it was submitted."""
     sweep = re.sub(r"[^\w.-]", "_", job.path.parent.name, flags=re.ASCII)[:LONGEST_NAME]
-    return f"{sweep}-{job.number}-{hashlib.sha256(os.fsencode(job.path)).hexdigest()[:8]}"
+    return f"{sweep}-{job.number}-{hashlib.sha256(os.fsencode(job.path.resolve())).hexdigest()[:8]}"
 
 
 def script(job: Job, options: SlurmOptions, where: Path) -> str:
@@ -64,8 +64,9 @@ export {variables}
 
 # Whoever asks for an end asks this script: USR2 comes before the time limit, TERM from the sweep or with scancel.
 # The run hears USR2 in both cases, saves its step and ends with {interrupted}.
-asked= heard= step=
-ask() {{ asked=$1 heard=1; [ -z "$step" ] || kill -USR2 "$step"; }}
+asked= heard= step= told=
+pass_on() {{ [ -z "$step" ] || [ -n "$told" ] || {{ told=1; kill -USR2 "$step"; }}; }} # once: twice means at once
+ask() {{ heard=1; [ "$asked" = to-stop ] || asked=$1; pass_on; }}
 trap 'ask to-queue-again' USR2
 trap 'ask to-stop' TERM
 
@@ -77,6 +78,7 @@ srun --kill-on-bad-exit=0 --wait={wait}{cpus} \\
     {command} \\
     "$begin_or_go_on={folder}" &
 step=$!
+[ -z "$asked" ] || pass_on
 heard=1
 while [ -n "$heard" ]; do # a signal ends a wait, not the run
     heard=

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
@@ -69,7 +70,8 @@ class Board:
     def __exit__(self, *_: object) -> None:
         """Leave the last account on the screen."""
         if self._live is not None:
-            self._live.stop()
+            with self._while_somebody_looks():
+                self._live.stop()
         unfinished = any(row.state not in SETTLED for row in self.rows.values()) or self._source.to_come()
         how = "; the same command goes on" if unfinished else ""
         self._say((self.title, "bold"), f": {self._counts()}{how}")
@@ -143,7 +145,8 @@ class Board:
             self.rows[each.job.number].seconds = now - each.attempt.started
             self._look_at(each.job)
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
+            with self._while_somebody_looks():
+                self._live.update(self._table(), refresh=True)
 
     def _look_at(self, job: Job) -> None:
         row = self.rows[job.number]
@@ -207,7 +210,17 @@ class Board:
     def _say(self, *parts: str | tuple[str, str]) -> None:
         """A line of texts, some with a style; a job's own words have no power over the terminal."""
         spelled = [(printable(part), "") if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts]
-        self.console.print(Text.assemble(*spelled), soft_wrap=True, highlight=False)
+        with self._while_somebody_looks():
+            self.console.print(Text.assemble(*spelled), soft_wrap=True, highlight=False)
+
+    @contextmanager
+    def _while_somebody_looks(self) -> Iterator[None]:
+        """A terminal that was closed takes no more words; the jobs are to save their steps all the same."""
+        try:
+            yield
+        except OSError:
+            self._live = None
+            self.console.quiet = True
 
 
 def _number(value: Any, otherwise: T) -> float | T:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
     "TIMEOUT",
 )  # fmt: skip
+OF_A_PERSON = re.compile("(SBATCH|SQUEUE|SCANCEL|SACCT)_")
+"""Variables that would overrule what a script asks for, or hide jobs."""
 UNKNOWN = "UNKNOWN"
 """Of a job that SLURM has forgotten."""
 
@@ -60,6 +62,7 @@ class Cluster:
         self._stopping: set[str] = set()
         self._to_stop: list[str] = []
         self._to_kill: list[str] = []
+        self._next_tell = 0.0
         try:
             self._look()
         except RunError as error:
@@ -115,14 +118,16 @@ class Cluster:
 
     def _keep_up(self) -> None:
         """Do what is due, in one call for all jobs: tell SLURM, and look again after some time."""
-        if self._to_stop:
-            self._stopping |= {*self._to_stop}
-            _tell(["scancel", "--state=PENDING", *self._to_stop])
-            _tell(["scancel", "--batch", "--signal=TERM", *self._to_stop])  # its script passes it on
-            self._to_stop = []
-        if self._to_kill:
-            _tell(["scancel", *self._to_kill])
-            self._to_kill = []
+        self._to_stop, self._to_kill = ([*filter(self._has, them)] for them in (self._to_stop, self._to_kill))
+        if time.time() >= self._next_tell:
+            if self._to_stop:
+                self._stopping |= {*self._to_stop}
+                waiting = self._is_told(["scancel", "--state=PENDING", *self._to_stop])
+                # its script passes it on
+                if self._is_told(["scancel", "--batch", "--signal=TERM", *self._to_stop]) and waiting:
+                    self._to_stop = []
+            if self._to_kill and self._is_told(["scancel", *self._to_kill]):
+                self._to_kill = []
         if time.time() - self._tried > SECONDS_BETWEEN_LOOKS:
             try:
                 self._look()
@@ -130,14 +135,26 @@ class Cluster:
                 return  # it will be back; until then all stands as it stood
             again = [number for number in self._stopping if self._seen[number].state == "PENDING"]
             if again:  # the script queued it again before it heard
-                _tell(["scancel", "--state=PENDING", *again])
+                self._is_told(["scancel", "--state=PENDING", *again])
+
+    def _has(self, number: str) -> bool:
+        return self._seen.get(number, Seen(UNKNOWN, 0)).state not in (*ENDED, UNKNOWN)
+
+    def _is_told(self, command: list[str]) -> bool:
+        """Whether SLURM took it; if not, it is told again after a while."""
+        try:
+            _answer(command)
+        except RunError:
+            self._next_tell = time.time() + SECONDS_BETWEEN_LOOKS
+            return False
+        return True
 
     def _look(self) -> None:
         self._tried = time.time()
         fields = "JobID:|,State:|,exit_code:|,Name:200"
         answer = _answer(["squeue", "--me", "--states=all", "--noheader", f"--Format={fields}"])
         rows = [line.split("|", 3) for line in answer.splitlines() if line.count("|") >= 3]
-        seen = {number: Seen(state, _exit_code(int(status))) for number, state, status, _ in rows}
+        seen = {number: Seen(state, _exit_code(status)) for number, state, status, _ in rows}
         active = {number for number, before in self._seen.items() if before.state not in (*ENDED, UNKNOWN)}
         gone = sorted(active - seen.keys())
         self._seen |= dict.fromkeys(gone, Seen(UNKNOWN, 0)) | _remembered(gone) | seen
@@ -157,20 +174,18 @@ def _remembered(numbers: list[str]) -> dict[str, Seen]:
     seen = {}
     for number, state, code in (line.split("|") for line in answer.splitlines() if line.count("|") == 2):
         status, _, by_signal = code.partition(":")
-        seen[number] = Seen(state.split()[0], _exit_code(int(status) << 8 | int(by_signal or 0)))
+        waited = int(status) << 8 | int(by_signal or 0) if (status + by_signal).isdigit() else ""
+        seen[number] = Seen(state.partition(" ")[0], _exit_code(waited))
     return seen
 
 
-def _exit_code(status: int) -> int:
+def _exit_code(status: str | int) -> int:
     """A script's exit code from what wait(2) says of it; what a shell says of a signal counts as the signal."""
-    code = os.waitstatus_to_exitcode(status)
+    try:
+        code = os.waitstatus_to_exitcode(int(status))
+    except (ValueError, OverflowError):
+        return 1  # it has none, as a job of another user's program that SLURM has no code of
     return 128 - code if code > 128 else code
-
-
-def _tell(command: list[str]) -> None:
-    """Ask for what may have come about already, or cannot any more."""
-    with suppress(RunError):
-        _answer(command)
 
 
 def _answer(command: list[str], cwd: Path | None = None) -> str:
@@ -178,7 +193,7 @@ def _answer(command: list[str], cwd: Path | None = None) -> str:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env=standalone.environment(),
+            env={name: value for name, value in standalone.environment().items() if not OF_A_PERSON.match(name)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

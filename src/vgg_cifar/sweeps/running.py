@@ -98,6 +98,7 @@ class _Sweeping:
                     self._patience[each.job.number] = time.monotonic() + LONGEST_STOP
                 elif self._patience.get(each.job.number, math.inf) < time.monotonic():
                     each.attempt.kill()
+                    del self._patience[each.job.number]
             while len(asked) == self._signals_heard and self._has_a_job_waiting() and self._starts(self.queue[0]):
                 self.queue.popleft()
 

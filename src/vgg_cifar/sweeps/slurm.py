@@ -110,7 +110,13 @@ class Submitted:
     def _submitted(self, options: SlurmOptions) -> str:
         path = _script_of(self.job)
         write(path, script(self.job, options, Path.cwd()))
-        return self._cluster.submit(path)
+        try:
+            return self._cluster.submit(path)
+        except RunError:
+            number = self._cluster.find(name(self.job), since=time.time())  # it may have come through all the same
+            if number is None:
+                raise
+            return number
 
     def stop(self) -> None:
         """Ask it to save its step and end, or not to begin."""
