@@ -30,7 +30,7 @@ $(READY): requirements.lock
 train: setup  ## Train a small VGG16-BN on generated images (a minute or two on two cores).
 	@$(BIN)/python src/train.py experiment=quickstart
 
-test: setup  ## The tests (under ten minutes on two cores).
+test: setup  ## The tests (ten to fifteen minutes on two cores).
 	@$(BIN)/python -m pytest
 
 soak: setup  ## The longer tests as well (an hour).
