@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ class Classifier(LightningModule):
     Args:
         network: normalised images [n, 3, 32, 32] to logits [n, classes].
         superclass_of: int64 [classes], or None where classes have no superclass.
+        classes: a name per class, for those who read a checkpoint.
+        superclasses: of each class, the name of its superclass, for the same.
         optimizer: needed to fit.
         weight_decay: needed to fit.
         schedule: needed to fit.
@@ -36,6 +39,8 @@ class Classifier(LightningModule):
         network: nn.Module,
         superclass_of: Tensor | None = None,
         *,
+        classes: Sequence[str] = (),
+        superclasses: Sequence[str] = (),
         optimizer: OptimizerOptions | None = None,
         weight_decay: WeightDecayOptions | None = None,
         schedule: ScheduleOptions | None = None,
@@ -44,6 +49,8 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.network: nn.Module = network
+        self.classes = list(classes)
+        self.superclasses = list(superclasses)
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.schedule = schedule
@@ -145,7 +152,8 @@ class Classifier(LightningModule):
         self.on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what of an epoch is over, each rank's share by itself, and the metrics so far."""
+        """Add what the logits stand for; what of an epoch is over, each rank's share by itself; the metrics so far."""
+        checkpoint["classes"], checkpoint["superclasses"] = self.classes, self.superclasses
         tally = self._tally("train")
         checkpoint["epoch_so_far"] = {
             "tally": {name: self._of_all_ranks(value) for name, value in tally.sums().items()},

@@ -98,10 +98,13 @@ def make_datamodule(config: Config) -> DataModule:
 def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
     """The run's network with freshly drawn weights, the same on every rank, and how it is trained."""
     torch.manual_seed(draws.key(config.seed, "weights"))
-    network = config.model.build(len(datamodule.dataset.classes), config.dropout)
+    dataset = datamodule.dataset
+    network = config.model.build(len(dataset.classes), config.dropout)
     return Classifier(
         network,
-        datamodule.dataset.superclass_of,
+        dataset.superclass_of,
+        classes=dataset.classes,
+        superclasses=dataset.superclass_names,
         optimizer=config.optimizer,
         weight_decay=config.weight_decay,
         schedule=config.schedule,

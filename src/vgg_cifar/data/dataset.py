@@ -73,6 +73,11 @@ class Dataset:
     superclass_of: Tensor | None
     hashes: dict[str, str]
 
+    @property
+    def superclass_names(self) -> list[str]:
+        """Of each class, the name of its superclass; empty where there are none."""
+        return [] if self.superclass_of is None else [self.superclasses[place] for place in self.superclass_of.tolist()]
+
     def part(self, train_size: int | None, test_size: int | None, seed: int) -> Dataset:
         """A smaller data set with the same share of every class; None keeps all.
 

@@ -43,7 +43,7 @@ def test_the_folder_may_be_moved(train: Callable[..., RunFolder], tmp_path: Path
 
 def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     folder = train("data.val_fraction=0")
-    with pytest.raises(UserError, match=r"checkpoint: .* has no checkpoints/best\.ckpt"):
+    with pytest.raises(UserError, match=r"checkpoint: there is no .*/checkpoints/best\.ckpt"):
         evaluate(folder, "best")
 
 
