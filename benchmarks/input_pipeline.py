@@ -34,7 +34,7 @@ from vgg_cifar.command_line import guard, register_resolvers
 from vgg_cifar.composition import CONF, compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
-from vgg_cifar.training import make_datamodule
+from vgg_cifar.parts import make_datamodule
 
 Transforms = Callable[[Any], list[Any]]
 Batches = Callable[[], Iterable[Any]]

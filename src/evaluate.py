@@ -1,4 +1,10 @@
-"""Test a run again: python src/evaluate.py run=FOLDER [checkpoint=best|last] [data.root=FOLDER] [allow=PACKAGE,...]."""
+"""See what a run's network knows: python src/evaluate.py run=FOLDER[,FOLDER...] [checkpoint=best|last|FILE] ...
+
+Writes numbers, tables, pictures and report.html into the run's evaluation/, or into to=FOLDER. Several runs, whose
+probabilities are averaged, have to be told to=. Further: split=test|val, tta=none|flip|multicrop (views of each image),
+corruptions=N (images, each corrupted in 75 ways), cost=true (latency and throughput), devices=N, data.root=FOLDER,
+allow=PACKAGE,...
+"""
 
 import vgg_cifar.interruptible  # noqa: F401
 
@@ -7,29 +13,39 @@ import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
 from vgg_cifar.errors import UserError
+from vgg_cifar.evaluation.options import EvaluationOptions, options_of
+
+OWN = ("run", "checkpoint", "to", "data.root", "allow")
 
 
 def main() -> int:
-    """Evaluate, and compare with what the run itself found."""
-    given = key_values(sys.argv[1:], {"run": None, "checkpoint": None, "data.root": None, "allow": None})
-    if given["run"] is None:
+    """Evaluate, write, and compare with what the run itself found."""
+    given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
+    sources = _listed(given["run"])
+    if not sources:
         raise UserError("run: which one? run=outputs/train/...")
-    if given["checkpoint"] not in (None, "best", "last"):
-        raise UserError(f"checkpoint: should be best or last, is {given['checkpoint']}")
+    if len(sources) > 1 and given["to"] is None:
+        raise UserError("to: several runs are evaluated together; say where it goes: to=FOLDER")
+    options = options_of({key: given[key] for key in EvaluationOptions.model_fields})
     quiet()
     register_resolvers()
-    from vgg_cifar.evaluation import evaluate
-    from vgg_cifar.reporting.terminal import comparison
+    from vgg_cifar.evaluation.evaluating import evaluate
+    from vgg_cifar.reporting.evaluation_report import write_evaluation
+    from vgg_cifar.reporting.terminal import evaluated
     from vgg_cifar.runs.folder import RunFolder
 
-    folder = RunFolder.existing(given["run"], "run")
-    found = evaluate(folder, given["checkpoint"], given["data.root"], _packages(given["allow"] or ""))
-    comparison(found, folder.read_result())
+    folders = [RunFolder.existing(source, "run") for source in sources]
+    found = evaluate(folders, given["checkpoint"], options, given["data.root"], _listed(given["allow"]))
+    if found is None:
+        return 0  # another process tells
+    place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
+    page = write_evaluation(found, place)
+    evaluated(found, page)
     return 0
 
 
-def _packages(typed: str) -> list[str]:
-    return [each.strip() for each in typed.strip("[]").split(",") if each.strip()]
+def _listed(typed: str | None) -> list[str]:
+    return [each.strip() for each in (typed or "").strip("[]").split(",") if each.strip()]
 
 
 if __name__ == "__main__":

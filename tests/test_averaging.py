@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from vgg_cifar.config import Config
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.weight_averaging import WeightAveraging
 
 

@@ -17,7 +17,7 @@ from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.data.loader import Batch
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 
 STEPS = 50
 CURVE = (
@@ -90,7 +90,7 @@ from vgg_cifar.composition import compose_and_check
 quiet()
 register_resolvers()
 from lightning.pytorch import Callback
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 
 class Losses(Callback):
     values = []

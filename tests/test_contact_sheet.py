@@ -11,7 +11,7 @@ from PIL import Image
 from vgg_cifar.config import Config
 from vgg_cifar.contact_sheet import draw, write
 from vgg_cifar.errors import UserError
-from vgg_cifar.training import make_datamodule
+from vgg_cifar.parts import make_datamodule
 
 IMAGES = "data=synthetic data.train_size=100 data.test_size=100"
 

@@ -13,8 +13,9 @@ from vgg_cifar.config import Config
 from vgg_cifar.custom import ALLOWED, check_arguments, find_class
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation import evaluate
+from vgg_cifar.parts import make_classifier, make_datamodule
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.training import make_classifier, make_datamodule, run
+from vgg_cifar.training import run
 
 OPTIMIZER = "torch.optim.Optimizer"
 SLOWER = """

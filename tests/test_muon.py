@@ -14,7 +14,7 @@ from torch.optim import SGD
 from vgg_cifar.composition import CONF
 from vgg_cifar.config import Config
 from vgg_cifar.muon import Muon, orthogonal
-from vgg_cifar.training import make_classifier, make_datamodule
+from vgg_cifar.parts import make_classifier, make_datamodule
 
 
 def network() -> nn.Sequential:

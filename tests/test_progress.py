@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from vgg_cifar.config import Config
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.progress import ProgressReport
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
 
 def show(config: Config, *, terminal: bool) -> str:

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 
 
 class Sides(Callback):

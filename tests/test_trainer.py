@@ -8,7 +8,7 @@ import torch
 from vgg_cifar import hardware
 from vgg_cifar.config import Config
 from vgg_cifar.ddp import DDP
-from vgg_cifar.training import make_trainer
+from vgg_cifar.parts import make_trainer
 
 
 def test_options_reach_lightning(configure: Callable[..., Config]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from vgg_cifar import training
+from vgg_cifar import parts, training
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
@@ -269,8 +269,8 @@ def test_checkpoints_hold_plain_data_and_the_same_keys_compiled_or_not(
         content = torch.load(folder.checkpoint(which), weights_only=True)
         assert content["state_dict"]
     config = configure()
-    datamodule = training.make_datamodule(config)
-    classifier = training.make_classifier(config, datamodule)
+    datamodule = parts.make_datamodule(config)
+    classifier = parts.make_classifier(config, datamodule)
     classifier.network.compile()
     assert classifier.state_dict().keys() == content["state_dict"].keys()
 

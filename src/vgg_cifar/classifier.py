@@ -123,15 +123,19 @@ class Classifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the split it belongs to."""
+        self._logits(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count a batch; its logits, float32 [count, classes], for who listens."""
+        return self._logits(batch)
+
+    def _logits(self, batch: Batch) -> Tensor:
         self._evaluated.add(batch.split)
+        logits: Tensor = self.network(batch.images).float()[: batch.count]
         if batch.count:
-            logits = self.network(batch.images).float()
             losses = F.cross_entropy(logits, batch.labels, reduction="none")
             self._tally(batch.split).update(logits, batch.labels, losses)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch."""
-        self.validation_step(batch, batch_idx)
+        return logits
 
     def on_validation_epoch_start(self) -> None:
         """Begin with the same network on every rank."""

@@ -11,7 +11,7 @@ from torchvision.utils import make_grid
 
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
-from vgg_cifar.training import make_datamodule
+from vgg_cifar.parts import make_datamodule
 
 
 def draw(config: Config, images: int, epochs: int) -> Tensor:

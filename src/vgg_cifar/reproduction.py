@@ -26,11 +26,11 @@ from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError, printable
 from vgg_cifar.options import flat, quoted, spelled
+from vgg_cifar.parts import make_datamodule, make_trainer
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest
-from vgg_cifar.training import make_datamodule, make_trainer
 
 MOST_OVERRIDES, LONGEST_OVERRIDE = 200, 2000
 OF_THE_FOLDER = r"(logger|resume|data\.download)\b"

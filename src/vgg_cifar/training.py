@@ -9,14 +9,11 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import Profiler
 from rich.console import Console
 
-from vgg_cifar import draws, failure, hardware, layer_table, meeting, saving
+from vgg_cifar import failure, layer_table, meeting, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
@@ -33,6 +30,7 @@ from vgg_cifar.errors import (
     redacted,
 )
 from vgg_cifar.options import flat
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
@@ -48,9 +46,6 @@ from vgg_cifar.signals import Signals
 from vgg_cifar.tuning import tune
 
 log = logging.getLogger(__name__)
-# Lightning sets its own loggers to INFO when it is imported: its notes on devices and limits tell a user nothing new.
-for name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[str, Any] | None = None) -> int:
@@ -81,64 +76,6 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         return FAILED
     finally:
         folder.unlock()
-
-
-def make_datamodule(config: Config) -> DataModule:
-    """The run's images."""
-    return DataModule(
-        config.data,
-        config.seed,
-        augment=config.augmentation.build(config.seed, config.data.mean),
-        mix=config.augmentation.mixing(config.seed),
-        side=None if config.resizing.name == "none" else config.resizing.side,
-        monitor_test=config.monitor_test,
-    )
-
-
-def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
-    """The run's network with freshly drawn weights, the same on every rank, and how it is trained."""
-    torch.manual_seed(draws.key(config.seed, "weights"))
-    dataset = datamodule.dataset
-    network = config.model.build(len(dataset.classes), config.dropout)
-    return Classifier(
-        network,
-        dataset.superclass_of,
-        classes=dataset.classes,
-        superclasses=dataset.superclass_names,
-        optimizer=config.optimizer,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        label_smoothing=config.label_smoothing,
-        seed=config.seed,
-    )
-
-
-def make_trainer(
-    config: Config, callbacks: list[Callback], loggers: list[Logger], profiler: Profiler | None = None
-) -> tuple[Trainer, dict[str, Any]]:
-    """The run's Trainer, and what was chosen for this machine, with the reason.
-
-    Raises:
-        UserError: if this machine, or the launcher that started this process, cannot do what was asked for.
-    """
-    kind = hardware.accelerator(config.trainer.accelerator)
-    if kind == "cpu":
-        hardware.keep_freed_memory()
-    precision, reason = hardware.precision(kind)
-    if config.trainer.precision != "auto":
-        precision, reason = config.trainer.precision, "as asked"
-    if kind == "cpu" and precision == "16-mixed":
-        raise UserError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
-    try:
-        trainer = config.trainer.build(callbacks, loggers, kind, precision, profiler)
-    except (MisconfigurationException, ValueError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    return trainer, {
-        "accelerator": kind,
-        "precision": precision,
-        "ranks": trainer.world_size,
-        "reason": reason,
-    }
 
 
 class _Run:

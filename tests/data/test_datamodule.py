@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 
 
 def attached(config: Config) -> DataModule:

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback
 
 from vgg_cifar import training
 from vgg_cifar.config import Config
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.record import WARMUP_STEPS, Stopwatch
-from vgg_cifar.training import make_classifier, make_datamodule, make_trainer
 
 PAUSE = 0.02
 

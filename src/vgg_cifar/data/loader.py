@@ -33,6 +33,7 @@ class Batch(NamedTuple):
         split: "train", "val" or "test".
         mixed_in: where images are mixtures, int64 [n], the labels of the second of the two; else None.
         own_share: where they are, float32 [n] in [0, 1], the share of the first, whose labels are `labels`; else None.
+        start: of an evaluation's batch, the place of its first image in the split.
     """
 
     images: Tensor
@@ -43,6 +44,7 @@ class Batch(NamedTuple):
     split: str
     mixed_in: Tensor | None = None
     own_share: Tensor | None = None
+    start: int = 0
 
     @property
     def share(self) -> float:
@@ -166,8 +168,12 @@ class TrainLoader:
         return self.normalise(images)
 
 
+Alter = Callable[[Tensor, Tensor], Tensor]
+"""(uint8 images [n, 3, 32, 32], int64 [n], their places in the split) -> uint8 images of the same shape."""
+
+
 class EvalLoader:
-    """Every image once, unaltered, in order.
+    """Every image once, in order, as it is or altered in one fixed way.
 
     Batches are never divided: rank r takes every `world_size`-th one. What the network computes for a batch is then the
     same on any number of devices, and no image is counted twice.
@@ -182,11 +188,13 @@ class EvalLoader:
         split: str,
         rank: int = 0,
         world_size: int = 1,
+        alter: Alter | None = None,
     ) -> None:
         self.images = images
         self.normalise = normalise
         self.batch_size = batch_size
         self.split = split
+        self.alter = alter
         self.rank = rank
         self.world_size = world_size
         self.reads = 0
@@ -202,5 +210,8 @@ class EvalLoader:
             end = min(start + self.batch_size, len(self.images))
             count = max(end - start, 0)
             chosen = slice(start, end) if count else slice(0, 1)
-            labels = self.images.labels[chosen]
-            yield Batch(self.normalise(self.images.pictures(chosen)), labels, count, count or 1, 1, self.split)
+            pictures, labels = self.images.pictures(chosen), self.images.labels[chosen]
+            if self.alter is not None:
+                places = torch.arange(chosen.start, chosen.stop, device=pictures.device)
+                pictures = self.alter(pictures, places)
+            yield Batch(self.normalise(pictures), labels, count, count or 1, 1, self.split, start=start)

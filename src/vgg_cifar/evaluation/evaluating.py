@@ -1,76 +1,145 @@
-"""From a run's folder to its test metrics, with nothing but the folder and the images it names."""
+"""From the folders of runs to what their networks know, with nothing but the folders and the images they name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from vgg_cifar.config import Config
+import torch
+from torch import Tensor
+
+from vgg_cifar.data.dataset import Split, stratified
 from vgg_cifar.errors import UserError
+from vgg_cifar.evaluation import calibration
+from vgg_cifar.evaluation.asking import Asking, together
+from vgg_cifar.evaluation.cost import cost
+from vgg_cifar.evaluation.findings import Findings
+from vgg_cifar.evaluation.options import EvaluationOptions
+from vgg_cifar.evaluation.robustness import augmented, corrupted
+from vgg_cifar.evaluation.scores import Scores
+from vgg_cifar.options import flat
+from vgg_cifar.parts import make_datamodule
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.trained import Trained, restore
+
+MOST_CONFUSED = 30
+"""Pairs of classes in `metrics.json`."""
+EMBEDDED = 2000
+"""Images whose features are kept, the same share of every class."""
+BESIDE_THE_POINT = ("data.batch_size", "data.eval_batch_size", "data.root", "data.download", "data.memory", "data.mean",
+                    "data.std")  # fmt: skip
+"""Options of the images that may differ between networks that are asked together."""
 
 
 def evaluate(
-    folder: RunFolder, which: str | None = None, data_root: str | None = None, allow: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Test a checkpoint of a run on one device, in the run's own arithmetic.
+    folders: Sequence[RunFolder],
+    which: str | Path | None = None,
+    options: EvaluationOptions | None = None,
+    data_root: str | None = None,
+    allow: Sequence[str] = (),
+    known: Tensor | None = None,
+) -> Findings | None:
+    """Ask a run's network about images, or several runs' networks together.
 
     Args:
-        folder: the run's.
-        which: "best" or "last"; None takes the one that the run itself tested.
-        data_root: where the images are, if no longer where the run found them.
-        allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
+        folders: of the runs; of several the probabilities are averaged.
+        which: "best", "last" or a checkpoint's file; None takes the one that each run itself tested.
+        options: what to find out beside the plain answers.
+        data_root: where the images are, if no longer where the runs found them.
+        allow: packages beside torch's, torchvision's and timm's whose classes a run's configuration may name.
+        known: the logits of the one run's test images where they are at hand, so that these are not read again.
 
     Returns:
-        The test metrics by their logged names, as fractions, with `checkpoint` and `epoch`; also written to the
-        folder's `evaluation/metrics.json`.
+        What was found; None on a rank that has nothing to tell, where there are several devices.
 
     Raises:
-        UserError: if there is no such checkpoint, or the images are not to be had.
+        UserError: if there is no such checkpoint, the images are not to be had, or the runs do not go together.
     """
-    import torch
+    options = options or EvaluationOptions()
+    members = [restore(folder, which, data_root, allow) for folder in folders]
+    _refuse_unless_they_go_together(members, options)
+    datamodule = make_datamodule(members[0].config)
+    dataset, val = datamodule.dataset, datamodule.val
+    split: Split | None = val if options.split == "val" else dataset.test
+    if split is None:
+        raise UserError(f"split: {folders[0].path} held no images out; there is split=test alone")
+    with Asking(members, options.devices) as ask:
+        own = ask.each(split, options.split) if known is None else [known]
+        logits = together(own)
+        images = split.take(torch.arange(len(logits)))  # a run may limit the batches of its test
+        scores, temperature, calibrated = Scores.of(logits, images.labels, dataset.superclass_of), None, None
+        if val is not None:
+            of_val = logits if options.split == "val" else together(ask.each(val, "val"))
+            temperature = calibration.temperature(of_val, val.labels[: len(of_val)])
+            if options.split == "test":
+                calibrated = Scores.of(logits / temperature, images.labels, dataset.superclass_of)
+        metrics = _heading(members, options, ask, len(images))
+        metrics |= _metrics(scores, calibrated, temperature, options.split, dataset.classes)
+        if len(members) > 1:
+            each = [Scores.of(logits, images.labels, dataset.superclass_of).metrics() for logits in own]
+            metrics["members"] = [
+                {"run": str(member.folder.path), "checkpoint": member.checkpoint, "epoch": member.epoch}
+                | {f"{options.split}/{name}": value for name, value in found.items()}
+                for member, found in zip(members, each, strict=True)
+            ]
+        if options.tta != "none":
+            metrics["tta"] = augmented(ask, images, options.split, options.tta, dataset)
+        if options.corruptions:
+            metrics["corruptions"] = corrupted(ask, images, options.split, options.corruptions)
+        if not ask.first:
+            return None
+        if options.cost:
+            metrics["cost"] = [cost(inference) for inference in ask.inferences]
+        features = None
+        if len(members) == 1:
+            places = stratified(images.labels, min(EMBEDDED, len(images)), 0, "features")
+            seen = ask.inferences[0].features(images.images[places])
+            features = None if seen is None else (seen, places)
+    return Findings(members, options.split, images, dataset, scores, temperature, calibrated, features, metrics)
 
-    from vgg_cifar.classifier import Classifier
-    from vgg_cifar.trained import restore
-    from vgg_cifar.training import make_datamodule, make_trainer
 
-    trained = restore(folder, which, data_root, allow)
-    config = _for_one_device(trained.config, folder)
-    datamodule = make_datamodule(config)
-    classifier = Classifier(trained.network, datamodule.dataset.superclass_of)
-    trainer, chosen = make_trainer(config, [], [])
-    with torch.random.fork_rng(devices=[]):
-        trainer.test(classifier, datamodule, verbose=False)
-    found = {
-        "checkpoint": trained.checkpoint,
-        "epoch": trained.epoch,
+def _refuse_unless_they_go_together(members: list[Trained], options: EvaluationOptions) -> None:
+    first, *others = members
+    if others and options.devices > 1:
+        raise UserError("devices: several runs are asked on one device; leave devices out")
+    for other in others:
+        one, another = (
+            {key: value for key, value in flat(each.config.data.model_dump(), "data.").items()
+             if key not in BESIDE_THE_POINT}
+            for each in (first, other)
+        )  # fmt: skip
+        for key in one | another:
+            if one.get(key) != another.get(key):
+                raise UserError(
+                    f"run: {other.folder.path} has {key}={another.get(key)}, {first.folder.path} has {one.get(key)}; "
+                    "only runs with the same images can be asked together"
+                )
+
+
+def _heading(members: list[Trained], options: EvaluationOptions, ask: Asking, images: int) -> dict[str, Any]:
+    """What was asked, and how."""
+    first, chosen = members[0], ask.inferences[0].chosen
+    return {
+        "split": options.split,
+        "images": images,
+        "checkpoint": first.checkpoint,
+        "epoch": first.epoch,
         "accelerator": chosen["accelerator"],
         "precision": chosen["precision"],
-        **classifier.results,
     }
-    folder.write_evaluation(found)
+
+
+def _metrics(
+    scores: Scores, calibrated: Scores | None, temperature: float | None, split: str, classes: list[str]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.metrics().items()}
+    found["temperature"] = temperature
+    if calibrated is not None:
+        after = calibrated.metrics()
+        found |= {f"{split}/calibrated_{name}": after[name] for name in ("loss", "ece")}
+    found["confused"] = [
+        {"class": classes[label], "taken_for": classes[taken], "images": count}
+        for label, taken, count in scores.confused(MOST_CONFUSED)
+    ]
     return found
-
-
-def _for_one_device(config: Config, folder: RunFolder) -> Config:
-    """The run's configuration on one device of this machine, in the precision that the run last had if it can."""
-    from vgg_cifar import hardware
-
-    manifest = folder.read_manifest()
-    try:
-        used = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
-        precision, ranks = used.get("precision", config.trainer.precision), int(used.get("ranks", 1))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.manifest} is damaged: it does not say on what the run was trained") from error
-    limit = config.trainer.limit_test_batches
-    accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
-    trainer = {
-        "accelerator": accelerator,
-        "devices": 1,
-        "num_nodes": 1,
-        "strategy": "auto",
-        "sync_batchnorm": False,
-        "precision": "32-true" if precision == "16-mixed" and accelerator == "cpu" else precision,
-        "limit_test_batches": limit * ranks if isinstance(limit, int) else limit,
-    }
-    return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)})

@@ -20,6 +20,7 @@ from vgg_cifar.reporting.trial_summary import trials_compared
 if TYPE_CHECKING:
     from vgg_cifar.agreement import Agreement, Metric
     from vgg_cifar.comparison import Comparison
+    from vgg_cifar.evaluation.findings import Findings
 
 MARK = "bold yellow"
 MOST_ROWS = 20
@@ -87,19 +88,32 @@ def closing(result: dict[str, Any], classes: int) -> None:
     Console(highlight=False).print(table)
 
 
-def comparison(found: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Print what an evaluation found beside what the run had stored, where both tested the same checkpoint."""
-    same = stored.get("tested_checkpoint") == found["checkpoint"]
+def evaluated(found: Findings, page: Path) -> None:
+    """Print what an evaluation found, beside what the run had stored where both tested the same checkpoint."""
+    metrics, split, first = found.metrics, found.split, found.members[0]
+    stored = first.folder.read_result() if len(found.members) == 1 and split == "test" else {}
+    same = stored.get("tested_checkpoint") == metrics["checkpoint"]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"{found['checkpoint']} checkpoint, epoch {found['epoch']}")
+    table.add_column(f"{found.run}: {metrics['checkpoint']} checkpoint, epoch {metrics['epoch']}", overflow="fold")
+    columns = [metrics, *([metrics["tta"]] if "tta" in metrics else [])]
     table.add_column("now", justify="right")
-    table.add_column("run's own" if same else "", justify="right")
-    for name, value in found.items():
-        if name.startswith("test/"):
+    if len(columns) > 1:
+        table.add_column(f"{metrics['tta']['views']} views", justify="right")
+    if same:
+        table.add_column("run's own", justify="right")
+    for name, value in metrics.items():
+        if name.startswith(f"{split}/"):
             before = stored.get(name) if same else None
             note = "" if before is None else ("equal" if before == value else f"{before:.6f}")
-            table.add_row(name, f"{value:.6f}", note)
-    Console().print(table)
+            numbers = [f"{each[name]:.6f}" if name in each else "" for each in columns]
+            table.add_row(name, *numbers, *([note] if same else []))
+    Console(highlight=False).print(table)
+    if "corruptions" in metrics:
+        bad = metrics["corruptions"]
+        print(
+            f"top-1 of {bad['images']:,} images: {bad['clean_top1']:.2%}, corrupted {bad['mean_top1']:.2%} in the mean"
+        )
+    print(f"Look at it: {page}")
 
 
 def circumstances(title: str, differences: Sequence[tuple[str, str, str]], notes: Sequence[str]) -> None:

@@ -72,8 +72,12 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """What evaluations found."""
+        """What evaluations found: of the test set here, of validation images in a folder in it."""
         return self.path / "evaluation"
+
+    def evaluation_of(self, split: str) -> Path:
+        """What evaluations found of "test" or "val"."""
+        return self.evaluation if split == "test" else self.evaluation / split
 
     @property
     def reproduction(self) -> Path:
@@ -108,7 +112,7 @@ class RunFolder:
         folder = cls(path)
         if not folder.config.is_file():
             raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml)")
-        for each in (*folder.path.iterdir(), *folder.checkpoints.glob("*")):
+        for each in (*folder.path.iterdir(), *folder.checkpoints.glob("*"), *folder.evaluation.rglob("*")):
             if each.is_symlink():
                 raise UserError(
                     f"{option}: {each} is a link, and a run writes to nothing outside its folder; remove it"
@@ -188,11 +192,6 @@ class RunFolder:
         """Write the result; numbers that are not finite become null."""
         write(self.result, json_text(result))
 
-    def write_evaluation(self, metrics: dict[str, Any]) -> None:
-        """Write what an evaluation found."""
-        self.evaluation.mkdir(exist_ok=True)
-        write(self.evaluation / "metrics.json", json_text(metrics))
-
     def write_reproduction(self, agreement: dict[str, Any]) -> None:
         """Write how this run agrees with the one that it makes again."""
         write(self.reproduction, json_text(agreement))
@@ -221,17 +220,17 @@ class RunFolder:
         write(self.metrics, text.getvalue())
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file at once: readers see the old text or the new one, never half of it.
+def write(path: Path, content: str | bytes) -> None:
+    """Replace a file at once: readers see the old content or the new one, never half of it.
 
     Raises:
-        RunError: if it cannot be written; the old text is there still.
+        RunError: if it cannot be written; the old content is there still.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         beside.unlink(missing_ok=True)
-        with beside.open("x", encoding="utf-8") as file:  # never through a link that somebody laid
-            file.write(text)
+        with beside.open("xb") as file:  # never through a link that somebody laid
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -1,5 +1,5 @@
 "use strict";
-// Charts in the theme's colours, a legend that hides lines, tables that sort.
+// Charts in the theme's colours, a legend that hides lines, choices of what to see, tables that sort.
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const fine = matchMedia("(pointer: fine)").matches;
@@ -13,14 +13,36 @@
     return name ? style.getPropertyValue(name[1]).trim() : value;
   };
 
+  // A chart may leave it to selects, by their ids, which of its traces are shown, and with what layout.
+  const chosen = ({ data, layout, choices = {} }) => {
+    let shown = data.map((_, place) => place);
+    for (const [id, options] of Object.entries(choices)) {
+      const choice = options[document.getElementById(id).value];
+      shown = shown.filter((place) => choice.traces.includes(place));
+      for (const [key, value] of Object.entries(choice.layout ?? {}))
+        layout[key] = Array.isArray(value) || typeof value !== "object" ? value : { ...layout[key], ...value };
+    }
+    return { data: shown.map((place) => data[place]), layout };
+  };
+
+  // What a cell says of the two names that it stands for, which would fill a page if it were written out.
+  const named = (trace) => {
+    const names = trace.meta?.pairs;
+    if (names)
+      trace.text = names.map((one) => names.map((other) => (one === other ? `${one}, recognised` : `${one} taken for ${other}`)));
+  };
+
   const draw = () => {
     const style = getComputedStyle(document.documentElement);
     const font = getComputedStyle(document.body).fontFamily;
     for (const [name, chart] of Object.entries(charts)) {
       const place = document.getElementById(name);
       if (!place) continue;
-      const { data, layout } = painted(chart, style);
-      for (const trace of data) if (hidden.has(trace.meta)) trace.visible = false;
+      const { data, layout } = chosen(painted(chart, style));
+      for (const trace of data) {
+        if (hidden.has(trace.meta)) trace.visible = false;
+        named(trace);
+      }
       layout.font.family = font;
       layout.dragmode = fine ? "zoom" : false;
       if (!fine) for (const axis of [layout.xaxis, layout.yaxis]) axis.fixedrange = true;
@@ -40,6 +62,22 @@
       button.setAttribute("aria-pressed", String(!hidden.has(group)));
       draw();
     });
+
+  for (const chart of Object.values(charts))
+    for (const id of Object.keys(chart.choices ?? {})) document.getElementById(id)?.addEventListener("change", draw);
+
+  // Galleries: a card knows its place in each choice that it belongs to.
+  for (const gallery of document.querySelectorAll("[data-chosen-by]")) {
+    const selects = gallery.dataset.chosenBy.split(" ").map((id) => document.getElementById(id));
+    const choose = () => {
+      const wanted = selects.map((select) => select.value).join(" ");
+      const cards = [...gallery.children].map((card) => [JSON.parse(card.dataset.places)[wanted], card]);
+      for (const [place, card] of cards) card.hidden = place === undefined;
+      gallery.append(...cards.filter(([place]) => place !== undefined).sort(([one], [other]) => one - other).map(([, card]) => card));
+    };
+    for (const select of selects) select.addEventListener("change", choose);
+    choose();
+  }
 
   const key = (row, column) => {
     const cell = row.cells[column];

@@ -1,0 +1,118 @@
+"""A trained network on the devices of this machine, asked about images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vgg_cifar import hardware
+from vgg_cifar.classifier import Classifier
+from vgg_cifar.config import Config
+from vgg_cifar.data.dataset import Split
+from vgg_cifar.data.loader import Alter, EvalLoader, Normalise
+from vgg_cifar.errors import UserError
+from vgg_cifar.evaluation.outputs import Outputs
+from vgg_cifar.parts import make_trainer
+from vgg_cifar.trained import Trained
+
+
+class Inference:
+    """Computes as the run itself did when it tested: in its arithmetic, where this machine has it, by Lightning.
+
+    A batch is never divided among devices, so the answers do not depend on their number.
+
+    Args:
+        trained: the network.
+        devices: GPUs, or processes on a CPU.
+
+    Raises:
+        UserError: if the run's manifest does not say how it was trained, or the devices are not there.
+    """
+
+    def __init__(self, trained: Trained, devices: int = 1) -> None:
+        self.config = _here(trained, devices)
+        self.outputs = Outputs()
+        self.trainer, self.chosen = make_trainer(self.config, [self.outputs], [])
+        self.classifier = Classifier(trained.network)
+        self.device: torch.device = self.trainer.strategy.root_device
+        self._data = trained.config.data
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that tells of what was found."""
+        return self.trainer.is_global_zero
+
+    def logits(self, images: Split, name: str, alter: Alter | None = None) -> Tensor:
+        """What the network says of each image, as far as the run's limits on batches go.
+
+        Args:
+            images: n of them.
+            name: of the split they are from, "test" or "val".
+            alter: what happens to each image before.
+
+        Returns:
+            float32 [n, classes] on the CPU, on every rank.
+        """
+        loader = EvalLoader(
+            images.to(self.device),
+            self._normalise(),
+            batch_size=self._data.eval_batch_size,
+            split=name,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            alter=alter,
+        )
+        with torch.random.fork_rng(devices=[]):
+            self.trainer.test(self.classifier, loader, verbose=False)
+        return self.outputs.logits
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor | None:
+        """What the network's last linear layer gets to see of uint8 images [n, 3, 32, 32].
+
+        Returns:
+            float32 [n, features] on the CPU; None where a network of the user's own has no such layer.
+        """
+        network = self.classifier.network
+        linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+        if not linear:
+            return None
+        seen: list[Tensor] = []
+        handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().flatten(1).cpu()))
+        try:
+            normalise = self._normalise()
+            network.to(self.device).eval()
+            for batch in images.split(self._data.eval_batch_size):
+                with self.trainer.precision_plugin.forward_context():
+                    network(normalise(batch.to(self.device)))
+        finally:
+            handle.remove()
+        return torch.cat(seen)
+
+    def _normalise(self) -> Normalise:
+        return Normalise.of(self._data.mean, self._data.std, self.device)
+
+
+def _here(trained: Trained, devices: int) -> Config:
+    """The run's configuration on this machine, in the precision that the run last had if it can."""
+    config, folder = trained.config, trained.folder
+    manifest = folder.read_manifest()
+    try:
+        used: dict[str, Any] = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
+        precision, ranks = used.get("precision", config.trainer.precision), int(used.get("ranks", 1))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder.manifest} is damaged: it does not say on what the run was trained") from error
+    limit = config.trainer.limit_test_batches
+    accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
+    trainer = {
+        "accelerator": accelerator,
+        "devices": devices,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "sync_batchnorm": False,
+        "precision": "32-true" if precision == "16-mixed" and accelerator == "cpu" else precision,
+        "limit_test_batches": max(1, limit * ranks // devices) if isinstance(limit, int) else limit,
+    }
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)})

@@ -1,0 +1,71 @@
+"""What is left of the answers when images are altered: averaged over views of each, or asked about corrupted ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from vgg_cifar.data.dataset import Dataset, Split, stratified
+from vgg_cifar.data.loader import Alter
+from vgg_cifar.evaluation.asking import Asking, together
+from vgg_cifar.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from vgg_cifar.evaluation.scores import DIGITS, Scores
+from vgg_cifar.evaluation.views import VIEWS
+
+
+def augmented(ask: Asking, images: Split, name: str, tta: str, dataset: Dataset) -> dict[str, Any]:
+    """The metrics where the probabilities of several views of each image are averaged.
+
+    Args:
+        ask: the networks.
+        images: to ask about.
+        name: of their split.
+        tta: which views, a key of `VIEWS`.
+        dataset: they are from.
+    """
+    views = VIEWS[tta]
+    found = []
+    for view in ask.watched(f"{len(views)} views of each image", [_seen(view) for view in views]):
+        found += ask.each(images, name, view)
+    metrics = Scores.of(together(found), images.labels, dataset.superclass_of).metrics()
+    return {"name": tta, "views": len(views)} | {f"{name}/{metric}": value for metric, value in metrics.items()}
+
+
+def corrupted(ask: Asking, images: Split, name: str, count: int) -> dict[str, Any]:
+    """The share of right answers about corrupted images.
+
+    Args:
+        ask: the networks.
+        images: of which some are corrupted.
+        name: of their split.
+        count: how many, the same share of every class.
+
+    Returns:
+        How many `images`; their `clean_top1`; by each corruption's name its `top1` at severities 1 to 5; `mean_top1`.
+    """
+    chosen = stratified(images.labels, min(count, len(images)), 0, "corruptions")
+    some = images.take(chosen)
+    passes: list[Alter] = [_seen(None), *(
+        partial(_corrupt, corruption, severity, chosen) for corruption in CORRUPTIONS for severity in SEVERITIES
+    )]  # fmt: skip
+    top1 = [
+        round(float((together(ask.each(some, name, alter)).argmax(1) == some.labels).double().mean()), DIGITS)
+        for alter in ask.watched(f"{len(CORRUPTIONS)} corruptions of {len(some):,} images", passes)
+    ]
+    clean, rest = top1[0], top1[1:]
+    rows = {
+        corruption: rest[place * len(SEVERITIES) : (place + 1) * len(SEVERITIES)]
+        for place, corruption in enumerate(CORRUPTIONS)
+    }
+    mean = round(sum(rest) / len(rest), DIGITS)
+    return {"images": len(some), "clean_top1": clean, "mean_top1": mean, "top1": rows}
+
+
+def _seen(view: Any) -> Alter:
+    return lambda images, _: images if view is None else view(images)
+
+
+def _corrupt(corruption: str, severity: int, chosen: Tensor, images: Tensor, places: Tensor) -> Tensor:
+    return corrupt(corruption, severity, images, chosen.to(places.device)[places])

@@ -1,0 +1,202 @@
+"""What an evaluation leaves: tables, pictures, a page, and the same on TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vgg_cifar.errors import UserError, first_line, redacted
+from vgg_cifar.evaluation import examples, tables
+from vgg_cifar.evaluation.findings import Findings
+from vgg_cifar.reporting import images
+from vgg_cifar.reporting.evaluation_charts import evaluation_charts
+from vgg_cifar.reporting.evaluation_dashboard import write_dashboard
+from vgg_cifar.reporting.figures import figures, pixels, png
+from vgg_cifar.reporting.formatting import score
+from vgg_cifar.reporting.page import render
+from vgg_cifar.runs.folder import json_text, write
+
+PAGE, METRICS = "report.html", "metrics.json"
+SAMPLES = 6
+"""Images of each class in its row."""
+MOST, MOST_OF_ONE = 24, 8
+"""Images of a gallery, of all and of one superclass."""
+THOUGHTS = 3
+"""Classes that a card tells of."""
+
+
+def write_evaluation(found: Findings, place: Path) -> Path:
+    """Write all of it into a folder, over what an evaluation before has left there.
+
+    Args:
+        found: what to tell.
+        place: the folder; made if need be.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: if the folder cannot be made.
+        RunError: if a file cannot be written.
+    """
+    try:
+        (place / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"to: {place} cannot be made: {first_line(error)}") from error
+    write(place / "per_class.csv", tables.per_class(found))
+    write(place / "predictions.csv", tables.predictions(found))
+    drawn = figures(found)
+    for name, figure in drawn.items():
+        write(place / "figures" / f"{name}.png", png(figure))
+    write_dashboard(found, {name: pixels(figure) for name, figure in drawn.items()}, place / "tensorboard")
+    write(place / PAGE, _page(found, place))
+    write(place / METRICS, json_text(found.metrics))
+    return place / PAGE
+
+
+def _page(found: Findings, place: Path) -> str:
+    first = found.members[0]
+    result = first.folder.read_result()
+    return render(
+        "evaluation.html",
+        evaluation_charts(found),
+        found=found,
+        model=first.config.model.name,
+        data=first.config.data.name,
+        notes=_notes(found),
+        tiles=_tiles(found),
+        beside=_beside(found),
+        smoothing=first.config.label_smoothing,
+        test_once=result.get("test_reads") == 1,
+        classes=_classes(found),
+        cards=_cards(found),
+        costs=_costs(found),
+        origins=_origins(found),
+        place=place,
+    )
+
+
+def _notes(found: Findings) -> list[str]:
+    notes = []
+    if len(found.members) > 1:
+        notes.append("Several networks answer together: the mean of their probabilities.")
+    if found.split == "val":
+        notes.append("These images were held out of training, but the run may have been chosen by them.")
+    return notes
+
+
+def _tiles(found: Findings) -> list[dict[str, str]]:
+    metrics, split = found.metrics, found.split
+    count, classes = metrics["images"], len(found.classes)
+    tiles = [
+        {"name": "top-1", "value": score(metrics[f"{split}/top1"], "top1"), "note": f"chance {1 / classes:.0%}"},
+        {"name": "top-5", "value": score(metrics[f"{split}/top5"], "top5"), "note": ""},
+    ]
+    if f"{split}/superclass_top1" in metrics:
+        note = f"right one of {len(found.dataset.superclasses)}"
+        tiles.append({"name": "superclass", "value": score(metrics[f"{split}/superclass_top1"], "top1"), "note": note})
+    worst, best = float(found.scores.recall.min()), float(found.scores.recall.max())
+    return [
+        *tiles,
+        {"name": "macro F1", "value": score(metrics[f"{split}/macro_f1"], "top1"), "note": "mean over classes"},
+        {"name": "recall of a class", "value": f"{worst:.0%} to {best:.0%}", "note": "the worst, the best"},
+        {"name": "loss", "value": score(metrics[f"{split}/loss"], "loss"), "note": "cross-entropy"},
+        {"name": "calibration error", "value": score(metrics[f"{split}/ece"], "top1"), "note": "of the confidence"},
+        {"name": "mistakes", "value": f"{int((~found.scores.right).sum()):,}", "note": f"of {count:,} images"},
+    ]
+
+
+def _beside(found: Findings) -> list[dict[str, Any]]:
+    """Rows of what else was asked: views of each image, the members of several."""
+    metrics, split = found.metrics, found.split
+    names = ("top1", "top5", "loss", "ece")
+
+    def row(name: str, values: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name} | {each: values[f"{split}/{each}"] for each in names}
+
+    rows = []
+    if "tta" in metrics:
+        tta = metrics["tta"]
+        rows.append(row(f"mean over {tta['views']} views of each image (tta={tta['name']})", tta))
+    rows += [row(f"{Path(each['run']).name} by itself", each) for each in metrics.get("members", [])]
+    return [row("each image as it is, asked once", metrics), *rows] if rows else []
+
+
+def _classes(found: Findings) -> list[dict[str, Any]]:
+    scores, rows = found.scores, []
+    mistakes = scores.confusion - scores.confusion.diagonal().diag()
+    for label in scores.recall.argsort(stable=True).tolist():
+        shown = examples.of_class(scores, label, SAMPLES)
+        taken = int(mistakes[label].argmax())
+        rows.append({
+            "name": found.classes[label],
+            "superclass": found.superclass_names[label] if found.superclass_names else "",
+            "recall": float(scores.recall[label]),
+            "precision": float(scores.precision[label]),
+            "f1": float(scores.f1[label]),
+            "images": int((scores.labels == label).sum()),
+            "taken_for": found.classes[taken],
+            "often": int(mistakes[label, taken]),
+            "shown": len(shown),
+            "strip": images.address(images.strip(found.images.images[shown])) if shown else "",
+        })  # fmt: skip
+    return rows
+
+
+def _cards(found: Findings) -> list[dict[str, Any]]:
+    """Images of the galleries, each with its place in every choice that it belongs to."""
+    of = found.dataset.superclass_of
+    group = (found.scores.labels if of is None else of[found.scores.labels]).tolist()
+    places: dict[int, dict[str, int]] = {}
+    for name, ranked in (("sure", examples.surest_mistakes(found.scores)), ("hard", examples.hardest(found.scores))):
+        taken: dict[str, int] = {}
+        for index in ranked:
+            for choice, most in (("all", MOST), (str(group[index]), MOST_OF_ONE)):
+                if taken.get(choice, 0) < most:
+                    places.setdefault(index, {})[f"{name} {choice}"] = taken[choice] = taken.get(choice, 0) + 1
+    return [
+        {
+            "index": index,
+            "name": found.classes[int(found.scores.labels[index])],
+            "image": images.address(found.images.images[index]),
+            "places": json.dumps(chosen),
+            "said": _thoughts(found, index),
+        }
+        for index, chosen in places.items()
+    ]
+
+
+def _thoughts(found: Findings, index: int) -> list[dict[str, Any]]:
+    """The most probable classes of an image, and the right one where it is not among them."""
+    scores, label = found.scores, int(found.scores.labels[index])
+    named = scores.ranked[index, :THOUGHTS].tolist()
+    return [
+        {
+            "name": found.classes[each],
+            "share": f"{float(scores.probabilities[index, each]):.1%}",
+            "right": each == label,
+        }
+        for each in (named if label in named else [*named, label])
+    ]
+
+
+def _costs(found: Findings) -> list[tuple[str, str]]:
+    return []
+
+
+def _origins(found: Findings) -> list[tuple[str, str]]:
+    """Where a number comes from: command, commit, hardware."""
+    rows = []
+    for member in found.members:
+        manifest = member.folder.read_manifest()
+        git, hardware = manifest.get("git") or {}, manifest.get("hardware") or {}
+        rows += [
+            ("run", str(member.folder.path)),
+            ("trained by", redacted(" ".join(map(str, manifest.get("command", []))))),
+            ("commit", f"{git.get('commit', 'unknown')}{', with changes' if git.get('dirty') else ''}"),
+            ("seed", str(member.config.seed)),
+            ("trained on", ", ".join(hardware.get("gpus") or [str(hardware.get("cpu", "unknown"))])),
+        ]
+    metrics = found.metrics
+    return [*rows, ("asked on", f"{metrics['accelerator']}, {metrics['precision']}")]
