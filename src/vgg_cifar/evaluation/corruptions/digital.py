@@ -1,0 +1,75 @@
+"""What happens to an image on its way: contrast lost, bent, enlarged from fewer pixels, compressed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from vgg_cifar.evaluation.corruptions import fields, maps
+
+
+def contrast(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+    """Every channel is drawn towards its mean. As the authors'."""
+    part = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
+    mean = pixels.mean(dim=(2, 3), keepdim=True)
+    return mean + part * (pixels - mean)
+
+
+def elastic(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+    """A rubber sheet."""
+    strength, sigma, corner = (
+        (0.0, 1.0, 0.96),
+        (1.6, 6.4, 1.6),
+        (2.56, 1.92, 1.92),
+        (3.2, 1.28, 2.24),
+        (3.2, 0.96, 2.56),
+    )[severity - 1]
+    right, down = affine(indices, corner).unbind(1)
+    shifts = fields.uniform(indices, (2, maps.SIDE, maps.SIDE), "elastic_transform")
+    waves = strength * maps.both_ways(shifts, _bell(sigma, pixels.device))
+    return maps.displaced(pixels, right + waves[:, 0], down + waves[:, 1], "reflection")
+
+
+def affine(indices: Tensor, corner: float) -> Tensor:
+    """Move three points, 10 pixels from the centre along both axes, and all others with them.
+
+    Args:
+        indices: int64 [n], the images' places.
+        corner: by how many pixels at most each of the three is moved along each axis.
+
+    Returns:
+        float32 [n, 2, 32, 32], the displacement to the right and down.
+    """
+    one, two, three = (corner * fields.uniform(indices, (3, 2, 1, 1), "elastic_transform's corners")).unbind(1)
+    place = (torch.arange(maps.SIDE, device=indices.device) - 6) / 20  # 0 at the points' lower coordinate, 1 at the upper
+    return two + place[:, None] * (one - two) + (1 - place) * (three - two)
+
+
+@cache
+def _bell(sigma: float, device: torch.device) -> Tensor:
+    return maps.gaussian(sigma).to(device)
+
+
+def pixelate(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+    """An image of fewer pixels, enlarged.
+
+    As the authors', but pixels of the smaller image that cover a part of one of the larger count that part of it.
+    """
+    share = (0.95, 0.9, 0.85, 0.75, 0.65)[severity - 1]
+    return maps.both_ways(pixels, _coarse(int(maps.SIDE * share), pixels.device))
+
+
+@cache
+def _coarse(count: int, device: torch.device) -> Tensor:
+    return maps.boxes(count).to(device)
+
+
+def jpeg(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+    """Compressed and decompressed as JPEG, on the CPU. As the authors', by torchvision instead of Pillow."""
+    from torchvision.io import decode_jpeg, encode_jpeg
+
+    quality = (80, 65, 58, 50, 40)[severity - 1]
+    files = encode_jpeg(list(pixels.mul(255).round_().to(torch.uint8).cpu()), quality=quality)
+    return torch.stack(decode_jpeg(files)).to(pixels.device).float().div_(255)
