@@ -12,7 +12,7 @@ from vgg_cifar import draws
 from vgg_cifar.evaluation.corruptions import fields, maps
 
 
-def defocus(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def defocus(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """A lens out of focus: each pixel becomes a disk with soft edges; the image is mirrored at its edge.
 
     The authors' kernels, without OpenCV: at severities 1 to 3 the disk is one pixel and only its edges' softness grows.
@@ -34,13 +34,13 @@ def _disk(radius: float, softness: float, device: torch.device) -> Tensor:
 
 
 def glass(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
-    """Frosted glass: pixels, but for the first two rows and columns, change places with near ones; blurred before and
-    after.
+    """Frosted glass: soft, and with pixels out of place, but for those of the first two rows and columns.
 
-    Severities 3 and 5 are the authors': every pixel is treated, once or twice. What they write as an exchange copies one
-    pixel over the other, and so it does here: each becomes itself or its neighbour to the left, above or both. Their
-    other severities change the blur alone, and one below the next hardly or even more; here they treat a part of all pixels.
-    """  # noqa: D205
+    Severities 3 and 5 are the authors': every pixel is treated, once or twice. They exchange two pixels by a line of
+    NumPy that in fact copies one over the other, and so does this: each becomes itself or its neighbour to the left,
+    above, or both. At their other severities only the blur differs, which does nothing at 1 and 2, and at 4 leaves more
+    to be seen of the displacement than at 5; here these treat a part of the pixels.
+    """
     share, times = ((0.5, 1), (0.75, 1), (1, 1), (0.75, 2), (1, 2))[severity - 1]
     soft = _bell(0.4, pixels.device)
     place = torch.arange(maps.SIDE, device=pixels.device)
@@ -63,14 +63,15 @@ def _bell(sigma: float, device: torch.device) -> Tensor:
 def motion(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
     """A camera that moves: a smear to one side, in a direction within 45 degrees of the horizontal.
 
-    The authors' strengths and kernel, without ImageMagick: see `maps.streaked`.
+    The authors' strengths and kernel, without ImageMagick: see `maps.streaked`. Only their severity 4 is the same as 3,
+    since the bell curve is over long before their longer radius ends; here it lies between 3 and 5.
     """
     radius, sigma = ((6, 1), (6, 1.5), (6, 2), (8, 2.25), (9, 2.5))[severity - 1]
     degrees = 90 * draws.uniform(indices, "corruption", "motion_blur") - 45
     return maps.streaked(pixels, degrees, radius, sigma)
 
 
-def zoom(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def zoom(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """A camera that moves towards what it sees: the mean of the image and of its enlargements, in steps of 1%.
 
     The authors' factors. They cut out whole pixels before they enlarge, so that several factors give the same picture,

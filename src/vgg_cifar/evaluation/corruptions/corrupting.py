@@ -1,12 +1,12 @@
-"""The common corruptions of D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
-and Perturbations", ICLR 2019, made as they are needed instead of read from files.
+"""Fifteen common corruptions, made as they are needed instead of read from files.
 
-Kinds, order, groups and strengths are those of the paper, the strengths those that its authors chose for CIFAR-10-C,
-but where a module says otherwise: what they did with ImageMagick, OpenCV and photographs of frost is done with torch
+They are those of D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations", ICLR 2019. Kinds, order and groups are the paper's, strengths those that its authors chose for CIFAR-10-C,
+but where a function says otherwise: what they did with ImageMagick, OpenCV and photographs of frost is done with torch
 alone, and where one of their severities changed an image less than the one below it, it has a strength of its own. So
 an accuracy on these images can be compared with another on these images, and not with one on the files published as
 CIFAR-10-C or CIFAR-100-C.
-"""  # noqa: D205
+"""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from torch.nn import functional as F  # noqa: N812
 from vgg_cifar.evaluation.corruptions import blur, digital, noise, weather
 
 Corruption = Callable[[Tensor, Tensor, int], Tensor]
-"""(float32 images [n, 3, 32, 32] in [0, 1], their places int64 [n], severity) -> float32 images of the same shape, which
-may leave [0, 1]."""
+"""(float32 images [n, 3, 32, 32] in [0, 1], their places int64 [n], severity) -> float32 images of the same shape,
+which may leave [0, 1]."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -52,15 +52,15 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """The paper's groups, of which each corruption is in one."""
 
 _PART = 64
-"""Images at a time: their intermediate results stay in a CPU's cache, and, since parts are filled up to it, the products
-of matrices round in the same way however many images there are."""
+"""Images at a time. What is computed of them stays in a CPU's cache; and since a smaller part is filled up, products of
+matrices round in the same way however many images there are."""
 
 
 def corrupt(name: str, severity: int, images: Tensor, indices: Tensor) -> Tensor:
     """Corrupt images.
 
     What becomes of an image depends on nothing but its pixels and its place: not on the images beside it. The draws are
-    the same ones in every run, and for each severity: a higher one has the same grains, flakes and directions, stronger.
+    always the same, at every severity: a higher one has the same grains, flakes and directions, stronger.
 
     Args:
         name: one of `CORRUPTIONS`.

@@ -10,7 +10,7 @@ from torch import Tensor
 from vgg_cifar.evaluation.corruptions import fields, maps
 
 
-def contrast(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def contrast(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """Every channel is drawn towards its mean. As the authors'."""
     part = (0.75, 0.5, 0.4, 0.3, 0.15)[severity - 1]
     mean = pixels.mean(dim=(2, 3), keepdim=True)
@@ -18,7 +18,12 @@ def contrast(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
 
 
 def elastic(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
-    """A rubber sheet."""
+    """A rubber sheet: bent as a whole by three of its points, and in waves.
+
+    The waves are the authors', from long ones that hardly move anything to short ones. The numbers of the bend are, too,
+    but in the opposite order: theirs falls as the waves grow, which moves pixels the less the higher the severity. Both
+    are one displacement here, interpolated once, and the bell curve is cut off at 4 sigma.
+    """
     strength, sigma, corner = (
         (0.0, 1.0, 0.96),
         (1.6, 6.4, 1.6),
@@ -43,7 +48,9 @@ def affine(indices: Tensor, corner: float) -> Tensor:
         float32 [n, 2, 32, 32], the displacement to the right and down.
     """
     one, two, three = (corner * fields.uniform(indices, (3, 2, 1, 1), "elastic_transform's corners")).unbind(1)
-    place = (torch.arange(maps.SIDE, device=indices.device) - 6) / 20  # 0 at the points' lower coordinate, 1 at the upper
+    place = (
+        torch.arange(maps.SIDE, device=indices.device) - 6
+    ) / 20  # 0 at the points' lower coordinate, 1 at the upper
     return two + place[:, None] * (one - two) + (1 - place) * (three - two)
 
 
@@ -52,7 +59,7 @@ def _bell(sigma: float, device: torch.device) -> Tensor:
     return maps.gaussian(sigma).to(device)
 
 
-def pixelate(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def pixelate(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """An image of fewer pixels, enlarged.
 
     As the authors', but pixels of the smaller image that cover a part of one of the larger count that part of it.
@@ -66,7 +73,7 @@ def _coarse(count: int, device: torch.device) -> Tensor:
     return maps.boxes(count).to(device)
 
 
-def jpeg(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def jpeg(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """Compressed and decompressed as JPEG, on the CPU. As the authors', by torchvision instead of Pillow."""
     from torchvision.io import decode_jpeg, encode_jpeg
 

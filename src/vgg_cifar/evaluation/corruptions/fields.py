@@ -36,4 +36,5 @@ def normal(indices: Tensor, shape: tuple[int, ...], purpose: str) -> Tensor:
 @cache
 def _quantiles(device: torch.device) -> Tensor:
     shares = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
-    return torch.special.ndtri(shares).float().to(device)
+    quantiles: Tensor = torch.special.ndtri(shares)
+    return quantiles.float().to(device)

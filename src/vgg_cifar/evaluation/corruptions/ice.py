@@ -44,7 +44,8 @@ def _smoothed(long: float, short: float, degrees: float, generator: torch.Genera
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     along, across = right * cos + down * sin, down * cos - right * sin
     passed = torch.exp(-2 * math.pi**2 * ((along * long) ** 2 + (across * short) ** 2))
-    return torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(_SIDE, _SIDE))
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(_SIDE, _SIDE))
+    return smooth
 
 
 def _ranked(heights: Tensor) -> Tensor:

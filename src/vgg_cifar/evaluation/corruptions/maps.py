@@ -31,7 +31,7 @@ def zoom(factor: float) -> Tensor:
 
 
 def boxes(count: int) -> Tensor:
-    """float32 [32, 32]: averages a column over `count` equal stretches, then takes the nearest of them for each pixel."""
+    """float32 [32, 32]: averages a column over `count` equal stretches, and gives each pixel the one it is in."""
     edges = torch.arange(count + 1, dtype=torch.float64) * SIDE / count
     pixel = torch.arange(SIDE, dtype=torch.float64)
     covered = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)

@@ -1,4 +1,4 @@
-"""Noise of the sensor and of the wire. Draws are made for each value, so red, green and blue have grains of their own."""
+"""Noise of the sensor and of the wire; red, green and blue have grains of their own."""
 
 from __future__ import annotations
 

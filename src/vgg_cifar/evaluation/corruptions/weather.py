@@ -99,7 +99,7 @@ def landscape(indices: Tensor, decay: float) -> Tensor:
     return (heights - low) / (high - low)
 
 
-def brightness(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
+def brightness(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
     """Glaring light: the value of hue, saturation and value is raised. As the authors'."""
     more = (0.05, 0.1, 0.15, 0.2, 0.3)[severity - 1]
     value = pixels.amax(dim=1, keepdim=True)
