@@ -49,8 +49,8 @@ def reliability(log_probabilities: Tensor, labels: Tensor, bins: int = BINS) -> 
         bins: how many.
     """
     best, answer = log_probabilities.max(dim=1)
-    confidence = best.exp().double().cpu()
-    correct = (answer == labels).double().cpu()
+    confidence = best.exp().cpu().double()
+    correct = (answer == labels).cpu().double()
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1]
     place = torch.bucketize(confidence, edges)
     count = torch.bincount(place, minlength=bins)

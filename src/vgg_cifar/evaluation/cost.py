@@ -94,15 +94,15 @@ def measure(
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator).to(device)
         taken = []
-        for run in range(-max(3, runs // 10), runs):
+        warming = max(3, runs // 10)
+        for _ in range(warming + runs):
             hardware.synchronise(device)
             start = time.perf_counter()
             with _arithmetic(device, dtype):
                 network(normalise(images)).float().softmax(dim=1)
             hardware.synchronise(device)
-            if run >= 0:
-                taken.append(time.perf_counter() - start)
-        return taken
+            taken.append(time.perf_counter() - start)
+        return taken[warming:]
 
     mode = network.training
     network.eval()

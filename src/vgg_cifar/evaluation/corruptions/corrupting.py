@@ -1,11 +1,11 @@
 """Fifteen common corruptions, made as they are needed instead of read from files.
 
 They are those of D. Hendrycks and T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations", ICLR 2019. Kinds, order and groups are the paper's, strengths those that its authors chose for CIFAR-10-C,
-but where a function says otherwise: what they did with ImageMagick, OpenCV and photographs of frost is done with torch
-alone, and where one of their severities changed an image less than the one below it, it has a strength of its own. So
-an accuracy on these images can be compared with another on these images, and not with one on the files published as
-CIFAR-10-C or CIFAR-100-C.
+Perturbations", ICLR 2019: the kinds, their order and groups are the paper's, the strengths those that its authors chose
+for CIFAR-10-C. What they did with ImageMagick, OpenCV and photographs of frost is done with torch alone; where one of
+their severities changes an image less than the one below it, or as much, another strength stands here, and the function
+says so. An accuracy on these images can be compared with another on these images, not with one on the files published
+as CIFAR-10-C or CIFAR-100-C.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vgg_cifar.evaluation.corruptions import fields, maps
@@ -20,9 +22,9 @@ def contrast(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
 def elastic(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
     """A rubber sheet: bent as a whole by three of its points, and in waves.
 
-    The waves are the authors', from long ones that hardly move anything to short ones. The numbers of the bend are, too,
-    but in the opposite order: theirs falls as the waves grow, which moves pixels the less the higher the severity. Both
-    are one displacement here, interpolated once, and the bell curve is cut off at 4 sigma.
+    The waves are the authors', from long ones that hardly move anything to short ones. The bend has their strengths in
+    the opposite order: theirs weakens as the waves grow, so that their severity 5 moves pixels the least. Both are one
+    displacement here, interpolated once, and the bell curve is cut off at 4 sigma.
     """
     strength, sigma, corner = (
         (0.0, 1.0, 0.96),
@@ -74,9 +76,12 @@ def _coarse(count: int, device: torch.device) -> Tensor:
 
 
 def jpeg(pixels: Tensor, _: Tensor, severity: int) -> Tensor:
-    """Compressed and decompressed as JPEG, on the CPU. As the authors', by torchvision instead of Pillow."""
-    from torchvision.io import decode_jpeg, encode_jpeg
-
+    """Compressed and decompressed as JPEG, by Pillow on the CPU. As the authors'."""
     quality = (80, 65, 58, 50, 40)[severity - 1]
-    files = encode_jpeg(list(pixels.mul(255).round_().to(torch.uint8).cpu()), quality=quality)
-    return torch.stack(decode_jpeg(files)).to(pixels.device).float().div_(255)
+    levels = pixels.mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+    made = torch.empty_like(levels)
+    for image, to in zip(levels.numpy(), made.numpy(), strict=True):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        to[:] = Image.open(file)
+    return made.to(pixels.device).permute(0, 3, 1, 2).float().div_(255)

@@ -45,8 +45,9 @@ def _larger(factor: float, device: torch.device) -> Tensor:
 def frost(pixels: Tensor, indices: Tensor, severity: int) -> Tensor:
     """Ice on a window, added to a darker scene.
 
-    The authors' strengths. They cut a window of each image's own out of one of five photographs; here it is cut out of
-    one of the drawn panes of `ice.panes`.
+    The authors' strengths: the scene darkens while the ice brightens, so what falls from one to the next is the image's
+    correlation with the clean one, while its pixels need not lie further away. They cut each image's window out of one
+    of five photographs; here it is cut out of one of the drawn panes of `ice.panes`.
     """
     keep, add = ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))[severity - 1]
     ice = panes(pixels.device)
