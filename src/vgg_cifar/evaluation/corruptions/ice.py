@@ -25,10 +25,10 @@ def _pane(generator: torch.Generator) -> Tensor:
     first = float(torch.rand((), generator=generator)) * 180
     needles = torch.stack([_needles(first + turn, generator) for turn in (0, 30, 60, 90, 120, 150)])
     dense = _ranked(_smoothed(12, 12, 0, generator))
-    ice = needles.amax(0) * (0.35 + 0.65 * dense)
+    ice = needles.amax(0) * (0.5 + 0.5 * dense)
     haze = _ranked(_smoothed(5, 5, 0, generator))
-    white = (0.25 + 0.75 * ice + 0.15 * (haze - 0.5)).clamp(0, 1)
-    blue = torch.tensor([0.86, 0.95, 1.0])[:, None, None]
+    white = (0.12 + 0.88 * ice + 0.15 * (haze - 0.5)).clamp(0, 1)
+    blue = torch.tensor([0.8, 0.93, 1.0])[:, None, None]
     return white * (blue + (1 - blue) * white)  # thick ice is white
 
 
