@@ -40,17 +40,15 @@ class Reliability:
         return float((gaps * self.count).sum() / self.count.sum())
 
 
-def reliability(log_probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
+def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliability:
     """Compare confidence and accuracy.
 
     Args:
-        log_probabilities: float32 or float64 [n, classes], n at least 1.
-        labels: int64 [n].
+        confidence: float [n], n at least 1, in [0, 1].
+        correct: bool [n], whether the answer of that confidence is right.
         bins: how many.
     """
-    best, answer = log_probabilities.max(dim=1)
-    confidence = best.exp().cpu().double()
-    correct = (answer == labels).cpu().double()
+    confidence, correct = confidence.cpu().double(), correct.cpu().double()
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1]
     place = torch.bucketize(confidence, edges)
     count = torch.bincount(place, minlength=bins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,11 @@ def evaluate(
             metrics["corruptions"] = corrupted(ask, images, options.split, options.corruptions)
         if not ask.first:
             return None
-        if options.cost:
-            metrics["cost"] = [cost(inference) for inference in ask.inferences]
         features = None
         if len(members) == 1:
+            if members[0].config.model.name != "custom":  # which may not be traceable
+                speed = ask.inferences[0].speed() if options.cost else None
+                metrics["cost"] = asdict(cost(members[0].network, speed))
             places = stratified(images.labels, min(EMBEDDED, len(images)), 0, "features")
             seen = ask.inferences[0].features(images.images[places])
             features = None if seen is None else (seen, places)

@@ -13,6 +13,7 @@ from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Alter, EvalLoader, Normalise
 from vgg_cifar.errors import UserError
+from vgg_cifar.evaluation.cost import Speed, measure
 from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.parts import make_trainer
 from vgg_cifar.trained import Trained
@@ -90,6 +91,12 @@ class Inference:
         finally:
             handle.remove()
         return torch.cat(seen)
+
+    def speed(self) -> Speed:
+        """How fast the network is here; for which nothing else should run on the machine."""
+        dtype = {"bf16": torch.bfloat16, "16-m": torch.float16}.get(self.chosen["precision"][:4], torch.float32)
+        network = self.classifier.network.to(self.device)
+        return measure(network, self._normalise(), self.device, dtype, self._data.eval_batch_size)
 
     def _normalise(self) -> Normalise:
         return Normalise.of(self._data.mean, self._data.std, self.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vgg_cifar.evaluation.calibration import BINS, Reliability
+from vgg_cifar.evaluation.corruptions import GROUPS
 from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting.charts import SHADES, axis, chart, counted, scatter, text
 from vgg_cifar.reporting.formatting import is_share, score
@@ -136,10 +137,11 @@ def reliability(found: Findings) -> dict[str, Any]:
     ]  # fmt: skip
     if found.calibrated is not None:
         after = found.calibrated.reliability
-        there = [place for place, count in enumerate(after.counts) if count]
+        there = after.count > 0
         data.append(
-            scatter([after.confidence[place] for place in there], [after.accuracy[place] for place in there],
-                    [_said(after)[place] for place in there], mode="lines+markers", name="with temperature",
+            scatter(after.confidence[there].tolist(), after.accuracy[there].tolist(),
+                    [said for said, count in zip(_said(after), after.count, strict=True) if count],
+                    mode="lines+markers", name="with temperature",
                     line={"color": "var(--series-1)", "width": 2}, marker={"color": "var(--series-1)", "size": 6})
         )  # fmt: skip
     whole = {"range": [0, 1], "tickformat": ".0%"}
@@ -165,8 +167,6 @@ def confidence(found: Findings) -> dict[str, Any]:
 
 def corruptions(found: dict[str, Any]) -> dict[str, Any]:
     """The share of right answers by severity, a line per kind of corruption."""
-    from vgg_cifar.evaluation.corruptions import GROUPS
-
     data = []
     for place, (group, names) in enumerate(GROUPS.items()):
         means = [sum(column) / len(names) for column in zip(*(found["top1"][name] for name in names), strict=True)]
@@ -222,7 +222,7 @@ def _thin() -> dict[str, Any]:
 
 
 def _bins(curve: Reliability) -> list[tuple[float, int]]:
-    return list(zip(curve.accuracy, curve.counts, strict=True))
+    return list(zip(curve.accuracy.tolist(), curve.count.tolist(), strict=True))
 
 
 def _span(place: int) -> str:
@@ -230,7 +230,8 @@ def _span(place: int) -> str:
 
 
 def _said(curve: Reliability) -> list[str]:
+    columns = [column.tolist() for column in (curve.count, curve.confidence, curve.accuracy)]
     return [
         f"confidence {_span(place)}: {count:,} images<br>mean confidence {mean:.1%}, right {share:.1%}"
-        for place, (count, mean, share) in enumerate(zip(curve.counts, curve.confidence, curve.accuracy, strict=True))
+        for place, (count, mean, share) in enumerate(zip(*columns, strict=True))
     ]

@@ -182,7 +182,22 @@ def _thoughts(found: Findings, index: int) -> list[dict[str, Any]]:
 
 
 def _costs(found: Findings) -> list[tuple[str, str]]:
-    return []
+    cost = found.metrics.get("cost")
+    if cost is None:
+        return []
+    rows = [
+        ("parameters", f"{cost['parameters']:,}"),
+        ("multiply-accumulates", f"{cost['macs'] / 1e6:,.0f} million per image"),
+        ("weights", f"{cost['weight_bytes'] / 1e6:,.1f} MB"),
+    ]
+    if (speed := cost["speed"]) is not None:
+        middle, slow = speed["latency_ms_median"], speed["latency_ms_p95"]
+        rows += [
+            ("one image", f"{middle:.2f} ms, 95% of {speed['latency_runs']} within {slow:.2f} ms"),
+            ("batches", f"{speed['images_per_second']:,.0f} images per second, {speed['batch_size']} at a time"),
+            ("measured on", f"{speed['device']}, {speed['precision']}"),
+        ]
+    return rows
 
 
 def _origins(found: Findings) -> list[tuple[str, str]]:

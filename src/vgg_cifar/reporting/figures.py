@@ -98,12 +98,17 @@ def _recall(found: Findings) -> Figure:
 def _reliability(found: Findings) -> Figure:
     figure, axes = _figure(5, 4.6)
     curve = found.scores.reliability
-    axes.bar([(place + 0.5) / BINS for place in range(BINS)], curve.accuracy, 0.94 / BINS, color=BLUE, label="as it is")
+    axes.bar(
+        [(place + 0.5) / BINS for place in range(BINS)],
+        curve.accuracy.nan_to_num(),
+        0.94 / BINS,
+        color=BLUE,
+        label="as it is",
+    )
     if found.calibrated is not None:
         after = found.calibrated.reliability
-        there = [place for place, count in enumerate(after.counts) if count]
-        axes.plot([after.confidence[place] for place in there], [after.accuracy[place] for place in there], "o-",
-                  color=ORANGE, label="with temperature")  # fmt: skip
+        there = after.count > 0
+        axes.plot(after.confidence[there], after.accuracy[there], "o-", color=ORANGE, label="with temperature")
     axes.plot([0, 1], [0, 1], ":", color=GREY)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right answers",
              title=f"expected calibration error {curve.error:.2%}")  # fmt: skip
