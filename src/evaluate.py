@@ -5,7 +5,7 @@ import vgg_cifar.interruptible  # noqa: F401
 # isort: split
 import sys
 
-from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
+from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
 
 
@@ -23,13 +23,9 @@ def main() -> int:
     from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(given["run"], "run")
-    found = evaluate(folder, given["checkpoint"], given["data.root"], _packages(given["allow"] or ""))
+    found = evaluate(folder, given["checkpoint"], given["data.root"], listed(given["allow"]))
     comparison(found, folder.read_result())
     return 0
-
-
-def _packages(typed: str) -> list[str]:
-    return [each.strip() for each in typed.strip("[]").split(",") if each.strip()]
 
 
 if __name__ == "__main__":

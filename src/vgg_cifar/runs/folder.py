@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def export(self) -> Path:
+        """Files with the trained network for other programs."""
+        return self.path / "export"
+
+    @property
     def reproduction(self) -> Path:
         """How this run agrees with the one that it makes again."""
         return self.path / "reproduction.json"
