@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vgg_cifar import hardware
 from vgg_cifar.data.dataset import Dataset, Split, stratified
@@ -18,6 +18,8 @@ from vgg_cifar.exporting.proof import BOUND, Proof, Reference, compare, network_
 from vgg_cifar.runs.folder import RunFolder, why_not
 from vgg_cifar.runs.manifest import git_state, now
 from vgg_cifar.trained import Trained, restore
+
+T = TypeVar("T")
 
 IMAGES = 1000
 """Test images of a proof, unless more or fewer are asked for."""
@@ -105,20 +107,21 @@ class _Work:
         """Write, prove and keep a file; what is known of it."""
         kind = FORMATS[name]
         path = self.where.aside / kind.file
-        _attempt(name, path, lambda: kind.write(self.trained, self.about, path))
+        _attempt(path, "made of this network", lambda: kind.write(self.trained, self.about, path))
         return self._keep(name, path, name, bound=BOUND)
 
     def quantise(self, images: Split) -> dict[str, Any]:
         """The same for the ONNX file that was kept, in integers."""
         path = self.where.aside / quantised.FILE
         model = self.where.path / FORMATS["onnx"].file
-        _attempt("int8", path, lambda: quantised.quantise(model, images, path))
+        _attempt(path, "made of this network", lambda: quantised.quantise(model, images, path))
         return self._keep(INT8, path, "onnx", bound=None)
 
     def _keep(self, name: str, path: Path, format_: str, bound: float | None) -> dict[str, Any]:
         kind = FORMATS[format_]
-        predict = kind.run(path, self.trained)
-        proof = None if self.reference is None else compare(predict, self.reference)
+        predict = _attempt(path, "run", lambda: kind.run(path, self.trained))
+        reference = self.reference
+        proof = None if reference is None else _attempt(path, "run", lambda: compare(predict, reference))
         if proof is not None and bound is not None and not proof.holds(bound):
             raise RunError(_refusal(path.name, proof, bound))
         entry = self.common | describe_file(path)
@@ -136,18 +139,18 @@ def _refusal(file: str, proof: Proof, bound: float) -> str:
     )
 
 
-def _attempt(name: str, path: Path, write: Callable[[], None]) -> None:
-    """Write a file.
+def _attempt(path: Path, what: str, work: Callable[[], T]) -> T:
+    """Let a library write a file, or run it.
 
     Raises:
-        RunError: if the network is not of a kind that the format takes, or the folder takes no file.
+        RunError: if that fails, for instance because the network is of a kind that the format does not take.
     """
     try:
-        write()
+        return work()
     except OSError as error:
         raise RunError(f"{path.name} cannot be written: {why_not(error, path.parent)}") from error
     except Exception as error:
-        raise RunError(f"format={name} does not take this network: {first_line(error)}") from error
+        raise RunError(f"{path.name} cannot be {what}, and is not there: {first_line(error)}") from error
 
 
 def _dataset(trained: Trained, *, optional: bool) -> Dataset:

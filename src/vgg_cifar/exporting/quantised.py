@@ -27,9 +27,9 @@ class _Batches:
 
 
 def quantise(model: Path, images: Split, path: Path) -> None:
-    """Write the network with weights and activations in eight-bit integers (Jacob et al., 2018), the former per channel.
+    """Write the network with weights and activations in eight-bit integers (Jacob et al., 2018).
 
-    What stands before the first layer and behind the last stays in float32.
+    Weights are scaled per channel. What stands before the first layer and behind the last stays in float32.
 
     Args:
         model: the file in float32.

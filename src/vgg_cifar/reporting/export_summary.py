@@ -25,7 +25,7 @@ def exported(found: dict[str, dict[str, Any]], folder: Path) -> None:
     proof, own = first["proof"], first["pytorch_images_per_second"] or {}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
-    for heading in ("MB", "difference", "same top-1", "top-1", *(f"images/s at {size}" for size in own)):
+    for heading in ("MB", "difference", "agree", "top-1", *(f"images/s, {size}" for size in own)):
         table.add_column(heading, justify="right")
     accuracy = NOTHING if proof is None else score(proof["pytorch_top1"], "top1")
     table.add_row("PyTorch", "", "", "", accuracy, *map(rate, own.values()))
@@ -46,4 +46,7 @@ def _basis(entry: dict[str, Any]) -> str:
     proof = entry["proof"]
     if proof is None:
         return printable(f"{checkpoint}. Not proven: images=0 compared nothing with PyTorch.")
-    return printable(f"{checkpoint}, float32, {proof['images']:,} test images. Allowed difference: {proof['bound']:g}.")
+    return printable(
+        f"{checkpoint}; probabilities and top-1 of {proof['images']:,} test images. Allowed difference of float32: "
+        f"{proof['bound']:g}."
+    )
