@@ -11,7 +11,7 @@ import vgg_cifar.interruptible  # noqa: F401
 # isort: split
 import sys
 
-from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
+from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.options import EvaluationOptions, options_of
 
@@ -21,7 +21,7 @@ OWN = ("run", "checkpoint", "to", "data.root", "allow")
 def main() -> int:
     """Evaluate, write, and compare with what the run itself found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
-    sources = _listed(given["run"])
+    sources = listed(given["run"])
     if not sources:
         raise UserError("run: which one? run=outputs/train/...")
     if len(sources) > 1 and given["to"] is None:
@@ -35,17 +35,13 @@ def main() -> int:
     from vgg_cifar.runs.folder import RunFolder
 
     folders = [RunFolder.existing(source, "run") for source in sources]
-    found = evaluate(folders, given["checkpoint"], options, given["data.root"], _listed(given["allow"]))
+    found = evaluate(folders, given["checkpoint"], options, given["data.root"], listed(given["allow"]))
     if found is None:
         return 0  # another process tells
     place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
     page = write_evaluation(found, place)
     evaluated(found, page)
     return 0
-
-
-def _listed(typed: str | None) -> list[str]:
-    return [each.strip() for each in (typed or "").strip("[]").split(",") if each.strip()]
 
 
 if __name__ == "__main__":

@@ -189,6 +189,23 @@ def evaluation(seed: int, run: Path) -> list[str]:
     return [f"run={run}", *line] if random.random() < 0.3 else line
 
 
+def exporting(seed: int, run: Path) -> list[str]:
+    """What somebody might type after `python src/export.py`."""
+    random = Random(seed)
+    named = [
+        f"checkpoint={random.choice(['best', 'last', *PATHS])}",
+        f"images={random.choice(['10', '0', 'all', value(random)])}",
+        f"data.root={random.choice(PATHS)}",
+        f"int8={random.choice(['false', 'true', value(random)])}",
+        f"allow={random.choice(['os,re', '[a]', value(random)])}",
+    ]
+    line = random.sample(named, random.randrange(len(named) + 1))
+    if random.random() < 0.2:
+        line += random.choice([noise, wrong_name, flag])(random)
+    kind = random.choice(["safetensors", "safetensors", "safetensors", "[safetensors,]", value(random)])
+    return [f"run={run}", f"format={kind}", "speed=false", *line]
+
+
 @pytest.fixture
 def place_of_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what `PATHS` names, in which the tests stand and runs would go."""
@@ -244,6 +261,25 @@ def test_any_command_line_is_taken_or_answered_in_one_line(
     assert 0.05 * count < len(taken) < 0.5 * count  # lines of both kinds are made
     assert sorted(place_of_work.rglob("*")) == before
     figure("random command lines of train.py: composed, or answered in one line", count)
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_any_arguments_of_an_export_are_taken_or_answered_in_one_line(
+    count: int, train: Callable[..., RunFolder], place_of_work: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], figure: Callable[..., None],
+) -> None:  # fmt: skip
+    folder, export = train("trainer.max_epochs=1"), script("export")
+    before = sorted(place_of_work.rglob("*"))
+
+    def typed(line: list[str]) -> Any:
+        monkeypatch.setattr(sys, "argv", ["export.py", *line])
+        return export.main()
+
+    found = faults((exporting(seed, folder.path) for seed in range(count)), typed, capsys)
+    assert not found, "\n".join(found)
+    assert sorted(place_of_work.rglob("*")) == before
+    assert (folder.export / "model.safetensors").is_file()
+    figure("random command lines of export.py: done, or answered in one line", count)
 
 
 @pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.soak)])

@@ -108,6 +108,11 @@ def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[st
     return values
 
 
+def listed(typed: str | None) -> list[str]:
+    """The words of a list that was typed with commas, in brackets or without."""
+    return [each.strip() for each in (typed or "").strip("[]").split(",") if each.strip()]
+
+
 def prepare(argv: list[str]) -> list[str] | None:
     """Check everything that Hydra is about to run, so that a mistake leaves one line and no folder.
 

@@ -80,6 +80,11 @@ class RunFolder:
         return self.evaluation if split == "test" else self.evaluation / split
 
     @property
+    def export(self) -> Path:
+        """Files with the trained network for other programs."""
+        return self.path / "export"
+
+    @property
     def reproduction(self) -> Path:
         """How this run agrees with the one that it makes again."""
         return self.path / "reproduction.json"

@@ -1,0 +1,30 @@
+"""A network made of torch's own layers is the same network."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from vgg_cifar.config import Config
+from vgg_cifar.exporting.portable import plain
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=vgg16_bn_original",), ("model.pool=average",), ("model=vgg19_bn", "dropout=all"),
+        ("model.hidden=[]", "model.grid=3"), ("model.hidden=[512,512]", "dropout=head"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_kind_of_network_is_the_same_without_layers_of_our_own(
+    configure: Callable[..., Config], overrides: tuple[str, ...]
+) -> None:
+    config = configure(*overrides)
+    network = config.model.build(100, config.dropout)
+    with torch.no_grad():
+        network(torch.randn(64, 3, 32, 32))  # so that batch norm has something to do
+        images = torch.randn(5, 3, 32, 32)
+        expected, found = network.eval()(images), plain(network)(images)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert all(type(module).__module__.startswith("torch.") for module in list(plain(network).modules())[1:])
