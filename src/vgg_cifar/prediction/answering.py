@@ -73,7 +73,7 @@ def answer(predictor: Predictor, sources: Sequence[Source], form: str, top: int,
 def _output(predictor: Predictor, sources: Sequence[Source], form: str, top: int, console: Console) -> Output:
     if form == "table":
         return Table(top, [each.name for each in sources], predictor.classes, console)
-    return {"json": Json, "csv": Csv}[form](top, predictor.superclass)
+    return (Json if form == "json" else Csv)(top, predictor.superclass)
 
 
 def _read(sources: Sequence[Source], bar: _Bar) -> dict[int, Tensor]:
@@ -83,7 +83,7 @@ def _read(sources: Sequence[Source], bar: _Bar) -> dict[int, Tensor]:
         try:
             content = source.content
             found[place] = images.read(source.name) if content is None else images.decode(io.BytesIO(content))
-        except images.Unreadable as error:
+        except images.UnreadableError as error:
             bar.say(printable(f"{source.name}: {error}") + "\n", sys.stderr)
         bar.advance()
     return found

@@ -39,9 +39,9 @@ def find(typed: str, standard_input: IO[bytes]) -> list[Source]:
     """What `images=` stands for, in order: of a folder and of a pattern the names are sorted.
 
     Args:
-        typed: "-" for standard input; a file; a folder, for the images in it; a folder and `/**`, for those at any depth;
-            a pattern, in which `**` stands for folders at any depth; or several of these between commas, unless a file has
-            just this name.
+        typed: "-" for standard input; a file; a folder, for the images in it; a folder and `/**`, for those at any
+            depth; a pattern, in which `**` stands for folders at any depth; or several of these between commas, unless
+            a file has just this name.
         standard_input: the bytes of an image, or names of files, one a line.
 
     Raises:

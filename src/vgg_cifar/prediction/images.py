@@ -3,13 +3,14 @@
 What happens to a file, in this order:
 
 1. It has to be a file with something in it, of one of `FORMATS`; what its name ends in does not matter.
-2. A JPEG much larger than needed is decoded at half, a quarter or an eighth of its side, with 128 pixels or more left on
-   the shorter one. What then still has more pixels than Pillow's `MAX_IMAGE_PIXELS` is refused before it is decoded.
+2. A JPEG much larger than needed is decoded at half, a quarter or an eighth of its side, with 128 pixels or more left
+   on the shorter one. What then has more pixels than Pillow's `MAX_IMAGE_PIXELS` is refused before it is decoded.
 3. It is decoded: of an animation, or of a file with several pages, the first.
 4. It is turned upright as its EXIF orientation says.
 5. The largest centred square is cut out.
-6. Its colours become 8-bit RGB: transparency is laid on white; 16-bit grey is divided by 257, so that white stays white;
-   floating-point grey is taken to go from 0 (black) to 1, and refused where it does not. Colour profiles are not applied.
+6. Its colours become 8-bit RGB: transparency is laid on white; 16-bit grey is divided by 257, so that white stays
+   white; floating-point grey is taken to go from 0 (black) to 1, and refused where it goes beyond. Colour profiles are
+   not applied.
 7. It is resized to 32x32, bicubic with antialiasing, unless it is 32x32 already: then not a pixel changes.
 """
 
@@ -35,7 +36,7 @@ ENOUGH = 4 * SIDE
 """Pixels on the shorter side of a JPEG, if it has them; the rest of the way is resized."""
 
 
-class Unreadable(UserError):
+class UnreadableError(UserError):
     """Why something is no image, in a few words, without its name."""
 
 
@@ -43,19 +44,20 @@ def read(path: str | Path) -> Tensor:
     """A file's picture, uint8 [3, 32, 32].
 
     Raises:
-        Unreadable: with the reason.
+        UnreadableError: with the reason.
     """
     try:
         # A pipe without a writer would be waited for.
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123, SIM115
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that no file has
-        raise Unreadable("there is no such file") from error
+        raise UnreadableError("there is no such file") from error
+    except IsADirectoryError as error:
+        raise UnreadableError("it is a folder") from error
     except OSError as error:
-        raise Unreadable(f"it cannot be opened: {error.strerror}") from error
+        raise UnreadableError(f"it cannot be opened: {error.strerror}") from error
     with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no file")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UnreadableError("it is no file")
         return decode(file)
 
 
@@ -63,46 +65,46 @@ def decode(content: IO[bytes]) -> Tensor:
     """The picture in the bytes of a file, uint8 [3, 32, 32].
 
     Raises:
-        Unreadable: with the reason.
+        UnreadableError: with the reason.
     """
     try:
         if not content.read(1):
-            raise Unreadable("it is empty")
+            raise UnreadableError("it is empty")
         Image.init()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's limit, checked below, and of small faults it reads past
             with Image.open(content, formats=[each for each in FORMATS if each in Image.OPEN]) as image:
                 image.draft(None, (ENOUGH, ENOUGH))
                 return of_image(image)
-    except Unreadable:
+    except UnreadableError:
         raise
     except UnidentifiedImageError as error:
-        raise Unreadable("it is no image of a known kind") from error
+        raise UnreadableError("it is no image of a known kind") from error
     except Exception as error:
-        raise Unreadable(_why(error)) from error
+        raise UnreadableError(_why(error)) from error
 
 
 def of_image(image: Image.Image) -> Tensor:
     """A Pillow image as uint8 [3, 32, 32]: steps 3 to 7 above; the image itself stays as it is.
 
     Raises:
-        Unreadable: with the reason.
+        UnreadableError: with the reason.
     """
     pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
     if not pixels:
-        raise Unreadable("it has no pixels")
+        raise UnreadableError("it has no pixels")
     if most and pixels > most:
-        raise Unreadable(f"it has {pixels / 1e6:,.0f} million pixels; {most / 1e6:,.0f} are the most")
+        raise UnreadableError(f"it has {pixels / 1e6:,.0f} million pixels; {most / 1e6:,.0f} are the most")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
             image = _rgb(_square(_upright(image)))
             image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    except Unreadable:
+    except UnreadableError:
         raise
     except Exception as error:
-        raise Unreadable(_why(error)) from error
+        raise UnreadableError(_why(error)) from error
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
@@ -110,20 +112,22 @@ def of_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
     """Pictures in an array or a tensor, uint8 [n, 3, 32, 32]; others than 32x32 are cut and resized as files are.
 
     Args:
-        array: uint8 [h, w, 3], [n, h, w, 3], [3, h, w] or [n, 3, h, w]. The colours are on whichever axis of the two, the
-            last or the third from last, has the length 3.
+        array: uint8 [h, w, 3], [n, h, w, 3], [3, h, w] or [n, 3, h, w]. The colours are on the last axis or on the
+            third from last, whichever has the length 3.
 
     Raises:
-        Unreadable: if it is of another dtype or shape, or if both of those axes have the length 3.
+        UnreadableError: if it is of another dtype or shape, or if both of those axes have the length 3.
     """
     images = torch.as_tensor(array).detach().cpu() if str(array.dtype).endswith("uint8") else None
     if images is None or images.dtype != torch.uint8:
-        raise Unreadable(f"it is an array of {str(array.dtype).removeprefix('torch.')}; uint8, from 0 to 255, is taken")
+        raise UnreadableError(
+            f"it is an array of {str(array.dtype).removeprefix('torch.')}; uint8, from 0 to 255, is taken"
+        )
     shape = list(images.shape)
     if len(shape) not in (3, 4) or 3 not in (shape[-1], shape[-3]):
-        raise Unreadable(f"it is an array {shape}; [h, w, 3], [3, h, w], or either with n before, is taken")
+        raise UnreadableError(f"it is an array {shape}; [h, w, 3], [3, h, w], or either with n before, is taken")
     if shape[-1] == shape[-3]:
-        raise Unreadable(f"it is an array {shape}, whose colours may be first or last; make it a Pillow image")
+        raise UnreadableError(f"it is an array {shape}, whose colours may be first or last; make it a Pillow image")
     images = images if len(shape) == 4 else images[None]
     images = images if shape[-3] == 3 else images.permute(0, 3, 1, 2)
     if images.shape[-2:] == (SIDE, SIDE):
@@ -149,17 +153,14 @@ def _rgb(image: Image.Image) -> Image.Image:
     """The colours as 8-bit RGB; white where nothing is.
 
     Raises:
-        Unreadable: if they do not tell what is black and what is white.
+        UnreadableError: if they do not tell what is black and what is white.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return _grey(np.asarray(image)).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise Unreadable(f"its colours ({image.mode}) cannot be turned into RGB") from error
+    return image.convert("RGB")
 
 
 def _grey(values: np.ndarray[Any, Any]) -> Image.Image:
@@ -167,7 +168,7 @@ def _grey(values: np.ndarray[Any, Any]) -> Image.Image:
     white = 1 if values.dtype.kind == "f" else 2**16 - 1
     least, most = values.min(), values.max()
     if not (least >= 0 and most <= white):  # so that what is no number is refused too
-        raise Unreadable(f"its grey goes from {least:g} to {most:g}; 0 to {white} is taken")
+        raise UnreadableError(f"its grey goes from {least:g} to {most:g}; 0 to {white} is taken")
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
 
 

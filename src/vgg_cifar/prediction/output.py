@@ -16,7 +16,6 @@ from rich.text import Text
 from vgg_cifar.errors import printable
 from vgg_cifar.prediction.predictor import Prediction
 
-FORMATS = ("table", "json", "csv")
 DIGITS = 6
 """Of a probability, those that count."""
 PERCENT = len("100.0%")
@@ -136,8 +135,8 @@ class Table:
         for name, prediction in answers:
             ranked = [self._cell(*each) for each in prediction.top(self.top)]
             ranked[0].stylize("bold")
-            for first in range(0, len(ranked), self.across):
-                table.add_row(Text("" if first else printable(name)), *ranked[first : first + self.across])
+            columns = [Text("\n").join(ranked[place :: self.across]) for place in range(self.across)]
+            table.add_row(Text(printable(name)), *columns)
         return self._text(table)
 
     def end(self) -> str:

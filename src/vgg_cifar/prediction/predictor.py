@@ -135,7 +135,8 @@ class Predictor:
             logits = self._network(self._normalise(images.to(self.device)))[:count].cpu()
         if not logits.isfinite().all():
             raise RunError(f"{self.trained.folder.path}: the network computes numbers that are not finite")
-        return logits.softmax(1).clone()  # out of inference mode: a tensor like any other
+        probabilities: Tensor = logits.clone().softmax(1)  # a clone is out of inference mode: a tensor like any other
+        return probabilities
 
     def _prediction(self, probabilities: Tensor) -> Prediction:
         values, order = probabilities.sort(descending=True, stable=True)
@@ -157,7 +158,7 @@ def _pixels(image: One, what: str) -> Tensor:
             return pictures.of_image(image)[None]
         if isinstance(image, np.ndarray | Tensor):
             return pictures.of_array(image)
-    except pictures.Unreadable as error:
+    except pictures.UnreadableError as error:
         raise UserError(f"{what}: {error}") from error
     raise UserError(f"{what}: it is a {type(image).__name__}; a path, a Pillow image, an array or a tensor is taken")
 
@@ -173,11 +174,11 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _all_digits(device: torch.device) -> Iterator[None]:
-    """Keep a GPU from multiplying in TF32, which has a quarter of the digits of float32 and is torch's way to convolve."""
+    """Keep a GPU from multiplying in TF32, which has fewer digits than float32 and is how torch convolves by itself."""
     if device.type != "cuda":
         yield
         return
-    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    settings: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
     before = [each.fp32_precision for each in settings]
     try:
         for each in settings:
