@@ -17,6 +17,7 @@ Exit code 0: every image was answered. 1: some could not be read; they are named
 import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
+import os
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def _count(key: str, typed: str | None) -> int:
 
 
 def _target(typed: str | None) -> Path | None:
-    file = None if typed is None else Path(typed).expanduser().absolute()
+    file = None if typed is None else Path(os.path.expanduser(typed)).absolute()  # noqa: PTH111  # Path refuses a ~ of nobody
     if file and (not file.parent.is_dir() or file.is_dir()):
         raise UserError(f"to: {file} cannot be written; name a file in a folder that exists")
     return file

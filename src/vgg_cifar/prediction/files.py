@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from vgg_cifar.errors import UserError
@@ -49,7 +48,7 @@ def find(typed: str, standard_input: IO[bytes]) -> list[Source]:
     """
     if typed == "-":
         return _piped(standard_input)
-    parts = [typed] if os.path.lexists(Path(typed).expanduser()) else [part.strip() for part in typed.split(",")]
+    parts = [typed] if os.path.lexists(_at_home(typed)) else [part.strip() for part in typed.split(",")]
     names = [name for part in parts if part for name in _named(part)]
     if not names:
         raise UserError("images: which ones? images=FILE, images=FOLDER, images='FOLDER/*.png' or images=-")
@@ -62,7 +61,7 @@ def _named(part: str) -> list[str]:
     Raises:
         UserError: if there is none.
     """
-    path = os.path.expanduser(part)  # noqa: PTH111  # Path would leave off a ./, and a person compares names
+    path = _at_home(part)
     if os.path.isdir(path):  # noqa: PTH112
         found = sorted(each.path for each in os.scandir(path) if _is_image(each.name) and not each.is_dir())
         if not found:
@@ -80,6 +79,11 @@ def _named(part: str) -> list[str]:
     if not found:
         raise UserError(f"images: nothing matches {part}")
     return found
+
+
+def _at_home(name: str) -> str:
+    """The name with `~` spelled out; Path would also leave off a `./`, and refuse a user that is not there."""
+    return os.path.expanduser(name)  # noqa: PTH111
 
 
 def _below(top: str) -> Iterator[str]:

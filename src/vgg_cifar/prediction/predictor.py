@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def _pixels(image: One, what: str) -> Tensor:
     try:
         if isinstance(image, str | Path):
             what = str(image)
-            return pictures.read(Path(image).expanduser())[None]
+            return pictures.read(os.path.expanduser(image))[None]  # noqa: PTH111  # Path refuses a ~ of nobody
         if isinstance(image, Image.Image):
             return pictures.of_image(image)[None]
         if isinstance(image, np.ndarray | Tensor):
