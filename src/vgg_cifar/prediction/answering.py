@@ -109,24 +109,30 @@ class _Bar:
         )
         self.task = self.progress.add_task("", total=total)
         self._drawn = time.monotonic() + PATIENCE
+        self._shown = False
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.progress.stop()
+        self._hide()
 
     def advance(self) -> None:
         """One more image."""
         self.progress.advance(self.task)
         now = time.monotonic()
         if self.console.is_terminal and now - self._drawn > REFRESH_SECONDS:
-            self._drawn = now
+            self._drawn, self._shown = now, True
             self.progress.start()
             self.progress.refresh()
 
     def say(self, text: str, to: TextIO) -> None:
         """Write at once, where the bar was if that is the same terminal."""
-        self.progress.stop()
+        self._hide()
         to.write(text)
         to.flush()
+
+    def _hide(self) -> None:
+        if self._shown:
+            self.progress.stop()
+        self._shown = False
