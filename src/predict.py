@@ -34,6 +34,8 @@ FORMATS = ("table", "json", "csv")
 def main() -> int:
     """Answer for every image."""
     given = key_values(sys.argv[1:], KEYS)
+    if sum(each.startswith("images=") for each in sys.argv[1:]) > 1:  # as a shell makes of images={a,b}.png
+        raise UserError("images: was given more than once; put commas between: images=a.png,b.png")
     if given["run"] is None:
         raise UserError("run: which one? run=outputs/train/...")
     top, to = _count("top", given["top"]), _target(given["to"])
