@@ -233,8 +233,11 @@ def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: by
     assert str(caught.value) == reason
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"])
+@pytest.mark.parametrize("form", images.FORMATS)
 def test_a_file_cut_or_changed_anywhere_is_taken_or_refused_in_a_few_words(form: str) -> None:
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {form}")
     content = saved(scene(40, 40), form)
     draws = np.random.default_rng(0)
     for _ in range(40):
@@ -307,6 +310,8 @@ def test_arrays_are_taken_in_every_order_that_is_clear(size: tuple[int, int]) ->
     tensor = torch.from_numpy(array)
     for each in (array, array.transpose(2, 0, 1), array[None], tensor, tensor.permute(2, 0, 1)):
         assert torch.equal(of_array(each), expected)
+    assert torch.equal(of_array(np.ascontiguousarray(array[..., ::-1])[..., ::-1]), expected)
+    array.flags.writeable = False
     assert torch.equal(of_array(np.stack([array] * 3)), expected.expand(3, -1, -1, -1))
     assert torch.equal(of_array(tensor.permute(2, 0, 1).expand(2, -1, -1, -1)), expected.expand(2, -1, -1, -1))
     assert of_array(np.zeros((0, *array.shape), np.uint8)).shape == (0, 3, 32, 32)

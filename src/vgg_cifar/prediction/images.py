@@ -118,11 +118,12 @@ def of_array(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
     Raises:
         UnreadableError: if it is of another dtype or shape, or if both of those axes have the length 3.
     """
-    images = torch.as_tensor(array).detach().cpu() if str(array.dtype).endswith("uint8") else None
-    if images is None or images.dtype != torch.uint8:
+    if array.dtype not in (np.uint8, torch.uint8):
         raise UnreadableError(
             f"it is an array of {str(array.dtype).removeprefix('torch.')}; uint8, from 0 to 255, is taken"
         )
+    # A copy, since torch takes no array that is turned round, as BGR is by [..., ::-1].
+    images = array.detach().cpu() if isinstance(array, Tensor) else torch.from_numpy(array.copy())
     shape = list(images.shape)
     if len(shape) not in (3, 4) or 3 not in (shape[-1], shape[-3]):
         raise UnreadableError(f"it is an array {shape}; [h, w, 3], [3, h, w], or either with n before, is taken")
