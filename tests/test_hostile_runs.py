@@ -41,6 +41,7 @@ TEXTS = {
     "code": b"a: !!python/object/apply:os.system ['touch marker']",
 }  # fmt: skip
 KINDS = ("folder", "pipe", "link to itself", "link to nowhere", "device", "huge")
+IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "tensorboard.png"
 FILES = ("config.yaml", "manifest.json", "result.json", "metrics.csv")
 
 
@@ -104,13 +105,18 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         code: int = script("evaluate").main()
         return code
 
+    def predict(words: list[str]) -> int:
+        monkeypatch.setattr(sys, "argv", ["predict.py", *words])
+        code: int = script("predict").main()
+        return code
+
     def export(words: list[str]) -> int:
         monkeypatch.setattr(sys, "argv", ["export.py", *words])
         code: int = script("export").main()
         return code
 
     def start(name: str, *words: str) -> Answer:
-        command = {"train": train, "evaluate": evaluate, "export": export}[name]
+        command = {"train": train, "evaluate": evaluate, "predict": predict, "export": export}[name]
         with pytest.raises(SystemExit) as ended:
             guard(lambda: command(list(words)))
         assert isinstance(ended.value.code, int)
@@ -123,6 +129,7 @@ def commands(folder: RunFolder) -> dict[str, list[str]]:
     return {
         "going on": ["train", f"resume={folder.path}", "trainer.max_epochs=2"],
         "evaluating": ["evaluate", f"run={folder.path}"],
+        "predicting": ["predict", f"run={folder.path}", f"images={IMAGE}"],
         "exporting": ["export", f"run={folder.path}", "format=safetensors", "speed=false"],
         "starting": [
             "train", "data=synthetic", "data.train_size=200", "trainer.accelerator=cpu",
@@ -154,7 +161,7 @@ SOME = [("config.yaml", "ever more"), ("manifest.json", "deep"), ("result.json",
 ALL = [(file, damage) for file in FILES for damage in (*TEXTS, *KINDS)]
 
 
-@pytest.mark.parametrize("command", ["going on", "evaluating", "exporting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting"])
 @pytest.mark.parametrize(
     ("file", "damage"), [*SOME, *(pytest.param(*each, marks=pytest.mark.soak) for each in ALL if each not in SOME)]
 )
@@ -192,7 +199,7 @@ def write_code(path: Path, form: str, marker: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["among tensors", "old form", "plain pickle"])
-@pytest.mark.parametrize("command", ["going on", "evaluating", "exporting", "starting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting", "starting"])
 def test_code_in_a_checkpoint_is_refused_and_not_run(
     folder: RunFolder,
     typed: Callable[..., Answer],
@@ -226,7 +233,7 @@ def swell(path: Path) -> None:
             file.writestr(name, content)
 
 
-@pytest.mark.parametrize("command", ["going on", "evaluating", "exporting", "starting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting", "starting"])
 def test_a_checkpoint_that_swells_when_it_is_unpacked_is_refused_before_that(
     folder: RunFolder, typed: Callable[..., Answer], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +247,7 @@ def test_a_checkpoint_that_swells_when_it_is_unpacked_is_refused_before_that(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to itself", "link to nowhere", "device"])
-@pytest.mark.parametrize("command", ["going on", "evaluating", "exporting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting"])
 def test_a_checkpoint_that_is_no_file_is_not_waited_for(
     folder: RunFolder, typed: Callable[..., Answer], command: str, kind: str
 ) -> None:
@@ -262,7 +269,7 @@ def test_a_lock_that_was_laid_as_a_trap_overwrites_nothing(
 
 
 @pytest.mark.parametrize("name", ["train.log", "metrics.csv", "checkpoints/last.ckpt", "checkpoints", "tensorboard"])
-@pytest.mark.parametrize("command", ["going on", "evaluating", "exporting"])
+@pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting"])
 def test_a_link_in_a_run_folder_is_refused_and_nothing_written_through_it(
     folder: RunFolder, typed: Callable[..., Answer], command: str, name: str, tmp_path: Path
 ) -> None:

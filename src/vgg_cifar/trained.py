@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
         which = folder.read_result().get("tested_checkpoint", "last")
         if which not in ("best", "last"):
             raise UserError(f"{folder.result} is damaged: tested_checkpoint should be best or last, is {which!r}")
-    file = folder.checkpoint(str(which)) if which in ("best", "last") else Path(which).expanduser().absolute()
+    named = Path(os.path.expanduser(which)).absolute()  # noqa: PTH111  # Path refuses the ~ of a user that is not there
+    file = folder.checkpoint(str(which)) if which in ("best", "last") else named
     if not file.is_file():
         raise UserError(f"checkpoint: there is no {file}")
     return file

@@ -87,7 +87,7 @@ class TrainerOptions(Options):
         from lightning.pytorch.callbacks import Checkpoint
 
         from vgg_cifar.ddp import DDP
-        from vgg_cifar.runs.checkpoints import CheckedFiles
+        from vgg_cifar.runs.checked_files import CheckedFiles
 
         devices = (torch.cuda.device_count() if kind == "cuda" else 1) if self.devices == "auto" else self.devices
         several = devices * self.num_nodes > 1 or self.strategy == "ddp"

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import CheckpointIO
 
 from vgg_cifar.errors import RunError, UserError
 from vgg_cifar.limits import refuse_to_swell
@@ -29,22 +28,6 @@ END = struct.Struct("<4s4H2LH")
 SIGNATURE = b"PK\x05\x06"
 LABEL = b"sha256:"
 COMMENT = len(LABEL) + 64
-
-
-class CheckedFiles(CheckpointIO):
-    """How Lightning writes and reads a run's checkpoints."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a file."""
-        write(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read a file, onto the CPU: what is loaded finds its own device."""
-        return read(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file."""
-        Path(path).unlink(missing_ok=True)
 
 
 def write(content: dict[str, Any], path: Path) -> None:
