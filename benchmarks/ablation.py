@@ -37,7 +37,8 @@ def main() -> None:
         for seed in seeds:
             with trained(
                 "experiment=twelve_epochs", f"trainer.max_epochs={epochs}", f"model.width={width}",
-                "data.val_fraction=0.1", "data.test_size=100", "logger=csv", f"seed={seed}", *VARIANTS[variant],
+                "data.val_fraction=0.1", "data.test_size=100", "logger=csv", "evaluate=false", f"seed={seed}",
+                *VARIANTS[variant],
             ) as run:  # fmt: skip
                 found.setdefault(variant, []).append(100 * run.read_result()["val/top1"])
             print(f"{variant}, seed {seed}: {found[variant][-1]:.1f}%", flush=True)

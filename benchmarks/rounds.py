@@ -26,7 +26,7 @@ from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import git_state, now
 
-SYNTHETIC = ["data=synthetic", "data.test_size=100", "data.val_fraction=0", "logger=csv"]
+SYNTHETIC = ["data=synthetic", "data.test_size=100", "data.val_fraction=0", "logger=csv", "evaluate=false"]
 """What every training run of a benchmark begins with."""
 Side = Callable[[], float]
 

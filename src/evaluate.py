@@ -2,8 +2,8 @@
 
 Writes numbers, tables, pictures and report.html into the run's evaluation/, or into to=FOLDER. Several runs, whose
 probabilities are averaged, have to be told to=. Further: split=test|val, tta=none|flip|multicrop (views of each image),
-corruptions=N (images, each corrupted in 75 ways), cost=true (latency and throughput), devices=N, data.root=FOLDER,
-allow=PACKAGE,...
+corruptions=N (images, each corrupted in 75 ways), cost=true (latency and throughput), report=false (numbers alone),
+devices=N, data.root=FOLDER, allow=PACKAGE,...
 """
 
 import vgg_cifar.interruptible  # noqa: F401
@@ -33,14 +33,16 @@ def main() -> int:
     from vgg_cifar.reporting.evaluation_report import write_evaluation
     from vgg_cifar.reporting.terminal import evaluated
     from vgg_cifar.runs.folder import RunFolder
+    from vgg_cifar.trained import restore
 
     folders = [RunFolder.existing(source, "run") for source in sources]
-    found = evaluate(folders, given["checkpoint"], options, given["data.root"], listed(given["allow"]))
+    which, root, allow = given["checkpoint"], given["data.root"], listed(given["allow"])
+    found = evaluate([restore(folder, which, root, allow) for folder in folders], options)
     if found is None:
         return 0  # another process tells
     place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
-    page = write_evaluation(found, place)
-    evaluated(found, page)
+    write_evaluation(found, place, report=options.report)
+    evaluated(found, place)
     return 0
 
 

@@ -31,6 +31,7 @@ TINY = [
     "trainer.precision=32-true",
     "trainer.max_epochs=2",
     "logger=csv",
+    "evaluate=false",
 ]
 
 quiet()

@@ -183,10 +183,12 @@ def evaluation(seed: int, run: Path) -> list[str]:
         f"checkpoint={random.choice(['best', 'last', 'null', value(random)])}",
     ]
     named += [f"data.root={random.choice(PATHS)}", f"allow={random.choice(['os,re', '[a]', value(random)])}"]
+    named += [f"split={random.choice(['test', 'val', value(random)])}", f"tta={random.choice(['flip', value(random)])}"]
+    named += [f"cost={random.choice(['false', value(random)])}"]
     line = random.sample(named, random.randrange(len(named) + 1))
     if random.random() < 0.2:
         line += random.choice([noise, wrong_name, flag])(random)
-    return [f"run={run}", *line] if random.random() < 0.3 else line
+    return ["report=false", *([f"run={run}"] if random.random() < 0.3 else []), *line]
 
 
 def exporting(seed: int, run: Path) -> list[str]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from asked import asked
 
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.custom import ALLOWED, check_arguments, find_class
 from vgg_cifar.errors import UserError
-from vgg_cifar.evaluation import evaluate
 from vgg_cifar.parts import make_classifier, make_datamodule
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.training import run
@@ -146,7 +146,7 @@ def test_a_run_with_classes_of_the_users_own_is_trained_and_found_again(
     assert run(compose_and_check(overrides).config, folder, overrides) == 0
     rates = [row["lr"] for row in folder.read_metrics() if "lr" in row]
     assert rates[0] == pytest.approx(0.05)
-    assert evaluate(folder, allow=["mypackage"])["test/top1"] == folder.read_result()["test/top1"]
+    assert asked(folder, allow=["mypackage"]).metrics["test/top1"] == folder.read_result()["test/top1"]
 
 
 def test_a_folder_gives_no_right_to_import(package: Path, train: Callable[..., RunFolder]) -> None:
@@ -173,7 +173,7 @@ def test_a_folder_gives_no_right_to_import(package: Path, train: Callable[..., R
         with pytest.raises(UserError):
             prepare([f"resume={folder.path}", "trainer.max_epochs=2"])
         with pytest.raises(UserError):
-            evaluate(folder)
+            asked(folder)
         assert not (package / "imported").exists()
         folder.write_config(stored)
         folder.write_manifest(manifest)

@@ -51,7 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     typed = [
         "data=synthetic", "data.train_size=200", "data.test_size=100", "data.batch_size=50", "model=vgg11_bn",
         "model.width=0.0625", "model.hidden=[]", "trainer.accelerator=cpu", "trainer.precision=32-true",
-        "trainer.max_epochs=1", "logger=csv",
+        "trainer.max_epochs=1", "logger=csv", "evaluate=false",
     ]  # fmt: skip
     folder = RunFolder(tmp_path_factory.mktemp("original") / "run")
     assert run(compose_and_check(typed).config, folder, typed) == 0
@@ -128,7 +128,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def commands(folder: RunFolder) -> dict[str, list[str]]:
     return {
         "going on": ["train", f"resume={folder.path}", "trainer.max_epochs=2"],
-        "evaluating": ["evaluate", f"run={folder.path}"],
+        "evaluating": ["evaluate", f"run={folder.path}", "report=false"],
         "predicting": ["predict", f"run={folder.path}", f"images={IMAGE}"],
         "exporting": ["export", f"run={folder.path}", "format=safetensors", "speed=false"],
         "starting": [

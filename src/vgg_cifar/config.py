@@ -25,8 +25,8 @@ FOUND = ("optimizer.lr", "data.batch_size")
 """Options whose `auto` a run replaces by a number that it finds, see `tuning`."""
 
 BESIDE_THE_POINT = (
-    "name", "tags", "sweep", "resume", "profile", "logger", "checkpoint", "data.root", "data.download", "data.memory",
-    "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+    "name", "tags", "sweep", "resume", "evaluate", "profile", "logger", "checkpoint", "data.root", "data.download",
+    "data.memory", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
 )  # fmt: skip
 """Options that say where a run is, how it is shown and what is kept of it, and nothing of what it computes."""
 
@@ -86,6 +86,8 @@ class Config(Options):
     gains from: worth its minute on a GPU, not on a CPU."""
     monitor_test: bool
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
+    evaluate: bool
+    """Whether a finished run ends with a page on what its network knows, as `src/evaluate.py` makes it."""
     profile: Count | None
     """Batches of which to write a trace and say where the time went; null: none."""
     sweep: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")] | None

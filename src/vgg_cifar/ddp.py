@@ -118,7 +118,13 @@ class DDP(DDPStrategy):
             device_id=self.root_device if self.root_device.type != "cpu" else None,
         )
         if backend == "nccl":
-            atexit.register(destroy_process_group)
+            atexit.register(disconnect)
+
+
+def disconnect() -> None:
+    """Forget the other ranks, which are done: what follows in this process is for itself."""
+    if is_initialized():
+        destroy_process_group()
 
 
 def _store_on_loopback(port: int, rank: int, ranks: int, *, wait_for_workers: bool = True) -> Store:

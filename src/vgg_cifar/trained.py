@@ -44,7 +44,11 @@ class Trained:
 
 
 def restore(
-    folder: RunFolder, which: str | Path | None = None, data_root: str | None = None, allow: Sequence[str] = ()
+    folder: RunFolder,
+    which: str | Path | None = None,
+    data_root: str | None = None,
+    allow: Sequence[str] = (),
+    config: Config | None = None,
 ) -> Trained:
     """Build a run's network and fill it.
 
@@ -53,12 +57,13 @@ def restore(
         which: "best", "last" or a checkpoint's file; None takes the one that the run itself tested.
         data_root: where the images are, if no longer where the run found them.
         allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
+        config: of the run, where it is at hand.
 
     Raises:
         UserError: if there is no such checkpoint, or it does not fit the run's configuration.
     """
     file = _file(folder, which)
-    config = stored_config(folder.read_config(), allow)
+    config = config or stored_config(folder.read_config(), allow)
     if data_root:
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": data_root})})
     content = checkpoints.read(file)

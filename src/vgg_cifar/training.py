@@ -17,7 +17,7 @@ from vgg_cifar import failure, layer_table, meeting, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
-from vgg_cifar.ddp import DDP, Launcher, Loss
+from vgg_cifar.ddp import DDP, Launcher, Loss, disconnect
 from vgg_cifar.errors import (
     DONE,
     FAILED,
@@ -29,6 +29,7 @@ from vgg_cifar.errors import (
     first_line,
     redacted,
 )
+from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.options import flat
 from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.profiling import TrainingProfiler
@@ -43,6 +44,7 @@ from vgg_cifar.runs.record import Record, Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard, writing_threads_are_quiet
 from vgg_cifar.saving import EarlyStopping, Saving
 from vgg_cifar.signals import Signals
+from vgg_cifar.trained import restore
 from vgg_cifar.tuning import tune
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,12 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         logging.getLogger().setLevel(logging.WARNING)
     signals = Signals()
     try:
+        this = _Run(config, folder, overrides, changed or {}, signals)
         with signals.taken(), writing_threads_are_quiet():
-            return _Run(config, folder, overrides, changed or {}, signals).execute()
+            code = this.execute()
+        if code == DONE and this.first:
+            this.evaluate()
+        return code
     except RunError as error:
         log.error("The run failed: %s", error)
         return FAILED
@@ -95,6 +101,7 @@ class _Run:
         self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
         self.tuned: dict[str, Any] = {}
         self.attempts = 0
+        self.outputs = Outputs() if config.evaluate else None
 
     def execute(self) -> int:
         config = self.config
@@ -181,6 +188,25 @@ class _Run:
             return False
         return bool(self.config.trainer.max_epochs <= self.folder.read_config()["trainer"]["max_epochs"])
 
+    def evaluate(self) -> None:
+        """Look at what the network knows, if that is wanted; the run is finished, whatever comes of it."""
+        if self.outputs is None or self.outputs.logits is None:
+            return
+        from vgg_cifar.evaluation.evaluating import evaluate
+        from vgg_cifar.reporting.evaluation_report import write_evaluation
+
+        again = f".venv/bin/python src/evaluate.py run={self.folder.path}"
+        disconnect()
+        try:
+            trained = restore(self.folder, self.result["tested_checkpoint"], config=self.config)
+            found = evaluate([trained], known=self.outputs.logits)
+            assert found is not None
+            log.info("What it knows: %s", write_evaluation(found, self.folder.evaluation))
+        except KeyboardInterrupt:
+            log.warning("The run is finished, its evaluation was interrupted; it is made by %s", again)
+        except Exception as error:
+            log.warning("The run is finished, its evaluation failed: %s; it is made by %s", first_line(error), again)
+
     def _show(self, classifier: Classifier) -> None:
         """The configuration and the layers, unless they were shown when the run began."""
         if self.resumed:
@@ -212,7 +238,17 @@ class _Run:
         if config.early_stopping.patience is not None:
             stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
         progress = ProgressReport(self.console, bar=config.trainer.enable_progress_bar)
-        return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, checkpointing]
+        outputs = [self.outputs] if self.outputs else []
+        return [
+            *config.averaging.build(),
+            stopwatch,
+            self.signals,
+            *stopping,
+            record,
+            progress,
+            *outputs,
+            checkpointing,
+        ]
 
     def _write_down_what_begins(
         self, datamodule: DataModule, chosen: dict[str, Any], step: int, setbacks: list[dict[str, Any]]

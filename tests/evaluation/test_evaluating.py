@@ -1,6 +1,5 @@
 """Evaluation: the stored metrics are found again from the folder alone."""
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from asked import asked
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.evaluation import evaluate
 from vgg_cifar.runs.folder import RunFolder
 
 METRICS = ("test/loss", "test/top1", "test/top5", "test/superclass_top1")
@@ -24,35 +23,36 @@ def test_the_stored_metrics_are_found_again_to_the_last_digit(
     train: Callable[..., RunFolder], overrides: tuple[str, ...]
 ) -> None:
     folder = train(*overrides)
-    found, stored = evaluate(folder), folder.read_result()
+    found, stored = asked(folder).metrics, folder.read_result()
     assert {name: found[name] for name in METRICS} == {name: stored[name] for name in METRICS}
-    assert json.loads((folder.evaluation / "metrics.json").read_text()) == found
 
 
 def test_any_checkpoint_can_be_asked_for(train: Callable[..., RunFolder]) -> None:
     folder = train("trainer.max_epochs=3")
-    assert evaluate(folder, "last")["epoch"] == 3
-    assert evaluate(folder, "best")["epoch"] == folder.read_result()["tested_epoch"]
+    assert asked(folder, which="last").metrics["epoch"] == 3
+    assert asked(folder, which="best").metrics["epoch"] == folder.read_result()["tested_epoch"]
 
 
 def test_the_folder_may_be_moved(train: Callable[..., RunFolder], tmp_path: Path) -> None:
     folder = train()
     moved = RunFolder(folder.path.rename(tmp_path / "moved"))
-    assert evaluate(moved)["test/loss"] == moved.read_result()["test/loss"]
+    assert asked(moved).metrics["test/loss"] == moved.read_result()["test/loss"]
 
 
 def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     folder = train("data.val_fraction=0")
     with pytest.raises(UserError, match=r"checkpoint: there is no .*/checkpoints/best\.ckpt"):
-        evaluate(folder, "best")
+        asked(folder, which="best")
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         ((), "error: run: which one? run=outputs/train/..."),
-        (("run=nowhere", "checkpoint=first"), "error: checkpoint: should be best or last, is first"),
-        (("--run", "x"), "error: --run: expected run=..., checkpoint=..., data.root=..., allow=...; did you mean run?"),
+        (("run=a,b",), "error: to: several runs are evaluated together; say where it goes: to=FOLDER"),
+        (("run=a", "tta=mirror"), "error: tta: should be 'none', 'flip' or 'multicrop', is 'mirror'"),
+        (("run=a", "devices=none"), "error: devices: should be a valid integer, is 'none'"),
+        (("run=a", "corruptions=-3"), "error: corruptions: should be a valid integer, is '-3'"),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(
@@ -67,7 +67,7 @@ def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[...,
     older = folder.read_config()
     del older["profile"], older["logger"]["name"], older["augmentation"]["policy"]
     folder.write_config(older)
-    assert evaluate(folder)["test/loss"] == folder.read_result()["test/loss"]
+    assert asked(folder).metrics["test/loss"] == folder.read_result()["test/loss"]
 
 
 @pytest.mark.parametrize("content", [[1], {}, {"state_dict": 3, "epoch": 1}, {"state_dict": {}, "epoch": 1}], ids=str)
@@ -75,7 +75,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(content: object, train: Calla
     folder = train("trainer.max_epochs=1")
     torch.save(content, folder.checkpoint("best"))
     with pytest.raises(UserError, match=r"best\.ckpt"):
-        evaluate(folder)
+        asked(folder)
 
 
 def change(state: dict[str, Any], **tensors: Any) -> None:
@@ -109,7 +109,7 @@ def test_what_of_a_checkpoint_does_not_fit_is_named(
     torch.save(content, folder.checkpoint("best"))
     expected = reason.format("network.features.0.weight")
     with pytest.raises(UserError) as caught:
-        evaluate(folder)
+        asked(folder)
     assert str(caught.value) == f"{folder.checkpoint('best')} does not fit the run's config.yaml: {expected}"
 
 
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_network_says_where_they_differ_first(train: Cal
     with pytest.raises(
         UserError, match=r"its network\.features\.0\.weight is \[8, .*, the config's is \[16, .*more\)$"
     ):
-        evaluate(folder)
+        asked(folder)
 
 
 @pytest.mark.parametrize("changes", [{"hardware": None}, {"resumed": 5}, {"resumed": [1]}], ids=str)
@@ -127,11 +127,11 @@ def test_a_damaged_manifest_is_refused(changes: dict[str, object], train: Callab
     folder = train("trainer.max_epochs=1")
     folder.write_manifest(folder.read_manifest() | changes)
     with pytest.raises(UserError, match=r"manifest\.json is damaged"):
-        evaluate(folder)
+        asked(folder)
 
 
 def test_a_result_names_no_file_outside_the_folder(train: Callable[..., RunFolder]) -> None:
     folder = train("trainer.max_epochs=1")
     folder.write_result(folder.read_result() | {"tested_checkpoint": "../../elsewhere"})
     with pytest.raises(UserError, match="should be best or last"):
-        evaluate(folder)
+        asked(folder)

@@ -18,7 +18,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     typed = [
         "data=synthetic", "data.train_size=400", "data.test_size=150", "data.batch_size=40", "model=vgg11_bn",
         "model.width=0.125", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=3",
-        "logger=csv", "optimizer.lr=0.02",
+        "logger=csv", "evaluate=false", "optimizer.lr=0.02",
     ]  # fmt: skip
     folder = RunFolder(tmp_path_factory.mktemp("exporting") / "run")
     assert run(compose_and_check(typed).config, folder, typed) == 0

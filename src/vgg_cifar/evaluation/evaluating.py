@@ -1,10 +1,9 @@
-"""From the folders of runs to what their networks know, with nothing but the folders and the images they name."""
+"""From trained networks to what they know of images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +20,7 @@ from vgg_cifar.evaluation.robustness import augmented, corrupted
 from vgg_cifar.evaluation.scores import Scores
 from vgg_cifar.options import flat
 from vgg_cifar.parts import make_datamodule
-from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.trained import Trained, restore
+from vgg_cifar.trained import Trained
 
 MOST_CONFUSED = 30
 """Pairs of classes in `metrics.json`."""
@@ -34,37 +32,28 @@ BESIDE_THE_POINT = ("data.batch_size", "data.eval_batch_size", "data.root", "dat
 
 
 def evaluate(
-    folders: Sequence[RunFolder],
-    which: str | Path | None = None,
-    options: EvaluationOptions | None = None,
-    data_root: str | None = None,
-    allow: Sequence[str] = (),
-    known: Tensor | None = None,
+    members: Sequence[Trained], options: EvaluationOptions | None = None, known: Tensor | None = None
 ) -> Findings | None:
     """Ask a run's network about images, or several runs' networks together.
 
     Args:
-        folders: of the runs; of several the probabilities are averaged.
-        which: "best", "last" or a checkpoint's file; None takes the one that each run itself tested.
+        members: the networks; of several the probabilities are averaged.
         options: what to find out beside the plain answers.
-        data_root: where the images are, if no longer where the runs found them.
-        allow: packages beside torch's, torchvision's and timm's whose classes a run's configuration may name.
         known: the logits of the one run's test images where they are at hand, so that these are not read again.
 
     Returns:
         What was found; None on a rank that has nothing to tell, where there are several devices.
 
     Raises:
-        UserError: if there is no such checkpoint, the images are not to be had, or the runs do not go together.
+        UserError: if the images are not to be had, or the networks do not go together.
     """
     options = options or EvaluationOptions()
-    members = [restore(folder, which, data_root, allow) for folder in folders]
     _refuse_unless_they_go_together(members, options)
     datamodule = make_datamodule(members[0].config)
     dataset, val = datamodule.dataset, datamodule.val
     split: Split | None = val if options.split == "val" else dataset.test
     if split is None:
-        raise UserError(f"split: {folders[0].path} held no images out; there is split=test alone")
+        raise UserError(f"split: {members[0].folder.path} held no images out; there is split=test alone")
     with Asking(members, options.devices) as ask:
         own = ask.each(split, options.split) if known is None else [known]
         logits = together(own)
@@ -98,10 +87,10 @@ def evaluate(
             places = stratified(images.labels, min(EMBEDDED, len(images)), 0, "features")
             seen = ask.inferences[0].features(images.images[places])
             features = None if seen is None else (seen, places)
-    return Findings(members, options.split, images, dataset, scores, temperature, calibrated, features, metrics)
+    return Findings(list(members), options.split, images, dataset, scores, temperature, calibrated, features, metrics)
 
 
-def _refuse_unless_they_go_together(members: list[Trained], options: EvaluationOptions) -> None:
+def _refuse_unless_they_go_together(members: Sequence[Trained], options: EvaluationOptions) -> None:
     first, *others = members
     if others and options.devices > 1:
         raise UserError("devices: several runs are asked on one device; leave devices out")
@@ -119,7 +108,7 @@ def _refuse_unless_they_go_together(members: list[Trained], options: EvaluationO
                 )
 
 
-def _heading(members: list[Trained], options: EvaluationOptions, ask: Asking, images: int) -> dict[str, Any]:
+def _heading(members: Sequence[Trained], options: EvaluationOptions, ask: Asking, images: int) -> dict[str, Any]:
     """What was asked, and how."""
     first, chosen = members[0], ask.inferences[0].chosen
     return {

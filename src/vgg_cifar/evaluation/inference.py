@@ -67,6 +67,7 @@ class Inference:
         )
         with torch.random.fork_rng(devices=[]):
             self.trainer.test(self.classifier, loader, verbose=False)
+        assert self.outputs.logits is not None
         return self.outputs.logits
 
     @torch.inference_mode()

@@ -21,6 +21,8 @@ class EvaluationOptions(Options):
     """Images to corrupt in fifteen ways at five severities, the same share of every class; 0 corrupts none."""
     cost: bool = False
     """Whether to measure latency and throughput, for which nothing else should run on the machine."""
+    report: bool = True
+    """Whether tables, pictures and a page are made, and not the numbers alone."""
     devices: Count = 1
     """GPUs, or processes on a CPU; the answers do not depend on it."""
 

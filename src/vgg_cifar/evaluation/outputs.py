@@ -15,10 +15,11 @@ class Outputs(Callback):
     """Collects the logits of a `Classifier`'s test, whichever rank computed them.
 
     Attributes:
-        logits: float32 [n, classes] on the CPU, in the split's order, the same on every rank; of the latest test.
+        logits: float32 [n, classes] on the CPU, in the split's order, the same on every rank; of the latest test, None
+            before the first.
     """
 
-    logits: Tensor
+    logits: Tensor | None = None
 
     def __init__(self) -> None:
         self._pieces: list[tuple[int, Tensor]] = []

@@ -64,7 +64,7 @@ def curve(folder: RunFolder, name: str) -> dict[str, Any] | None:
                 scatter(x, y, said, mode=mode, name=words, line={"color": colour, "width": 2},
                         marker={"color": colour, "size": size})
             )  # fmt: skip
-    form = ".0%" if is_share(name) else ".3~g"
+    form = ".3~%" if is_share(name) else ".3~g"
     epochs = int(max(row["epoch"] for row in rows))
     return chart(data, counted("epoch", epochs), axis(name, tickformat=form), showlegend=True, height=320,
                  legend=ABOVE)  # fmt: skip

@@ -26,24 +26,28 @@ THOUGHTS = 3
 """Classes that a card tells of."""
 
 
-def write_evaluation(found: Findings, place: Path) -> Path:
+def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Path:
     """Write all of it into a folder, over what an evaluation before has left there.
 
     Args:
         found: what to tell.
         place: the folder; made if need be.
+        report: whether to make more than `metrics.json`.
 
     Returns:
-        The page.
+        The page, or `metrics.json` where that is all.
 
     Raises:
         UserError: if the folder cannot be made.
         RunError: if a file cannot be written.
     """
     try:
-        (place / "figures").mkdir(parents=True, exist_ok=True)
+        (place / "figures" if report else place).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"to: {place} cannot be made: {first_line(error)}") from error
+    write(place / METRICS, json_text(found.metrics))
+    if not report:
+        return place / METRICS
     write(place / "per_class.csv", tables.per_class(found))
     write(place / "predictions.csv", tables.predictions(found))
     drawn = figures(found)
@@ -51,7 +55,6 @@ def write_evaluation(found: Findings, place: Path) -> Path:
         write(place / "figures" / f"{name}.png", png(figure))
     write_dashboard(found, {name: pixels(figure) for name, figure in drawn.items()}, place / "tensorboard")
     write(place / PAGE, _page(found, place))
-    write(place / METRICS, json_text(found.metrics))
     return place / PAGE
 
 

@@ -88,8 +88,8 @@ def closing(result: dict[str, Any], classes: int) -> None:
     Console(highlight=False).print(table)
 
 
-def evaluated(found: Findings, page: Path) -> None:
-    """Print what an evaluation found, beside what the run had stored where both tested the same checkpoint."""
+def evaluated(found: Findings, place: Path) -> None:
+    """Print what an evaluation found and left in a place, beside what the run had stored of the same checkpoint."""
     metrics, split, first = found.metrics, found.split, found.members[0]
     stored = first.folder.read_result() if len(found.members) == 1 and split == "test" else {}
     same = stored.get("tested_checkpoint") == metrics["checkpoint"]
@@ -113,7 +113,8 @@ def evaluated(found: Findings, page: Path) -> None:
         print(
             f"top-1 of {bad['images']:,} images: {bad['clean_top1']:.2%}, corrupted {bad['mean_top1']:.2%} in the mean"
         )
-    print(f"Look at it: {page}")
+    page = place / "report.html"
+    print(f"Look at it: {page}" if page.is_file() else f"All numbers: {place / 'metrics.json'}")
 
 
 def circumstances(title: str, differences: Sequence[tuple[str, str, str]], notes: Sequence[str]) -> None:
