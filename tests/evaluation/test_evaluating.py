@@ -1,5 +1,6 @@
 """Evaluation: the stored metrics are found again from the folder alone."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from asked import asked
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.folder import RunFolder, json_text
 
 METRICS = ("test/loss", "test/top1", "test/top5", "test/superclass_top1")
 
@@ -135,3 +136,82 @@ def test_a_result_names_no_file_outside_the_folder(train: Callable[..., RunFolde
     folder.write_result(folder.read_result() | {"tested_checkpoint": "../../elsewhere"})
     with pytest.raises(UserError, match="should be best or last"):
         asked(folder)
+
+
+def test_validation_images_are_asked_about_on_demand(train: Callable[..., RunFolder]) -> None:
+    folder = train("data.val_fraction=0.2")
+    found = asked(folder, which="last", split="val").metrics
+    assert found["images"] == 60
+    assert found["val/top1"] == folder.read_result()["val/top1"]
+    assert "test/top1" not in found
+    assert "val/calibrated_loss" not in found  # it would be measured where it was fitted
+
+
+def test_without_held_out_images_there_is_no_temperature_and_no_other_split(train: Callable[..., RunFolder]) -> None:
+    folder = train("data.val_fraction=0", "trainer.max_epochs=1")
+    found = asked(folder).metrics
+    assert found["temperature"] is None
+    assert "test/calibrated_loss" not in found
+    with pytest.raises(UserError, match=r"split: .* held no images out; there is split=test alone"):
+        asked(folder, split="val")
+
+
+def test_the_temperature_is_that_of_validation_images(train: Callable[..., RunFolder]) -> None:
+    folder = train("data.val_fraction=0.2")
+    of_test, of_val = asked(folder), asked(folder, split="val")
+    assert of_test.temperature == of_val.temperature
+    assert of_test.calibrated is not None
+    assert of_test.calibrated.predicted.tolist() == of_test.scores.predicted.tolist()
+
+
+def test_views_stand_beside_the_plain_number(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1")
+    plain, flipped = asked(folder).metrics, asked(folder, tta="flip").metrics
+    assert {key: value for key, value in flipped.items() if key != "tta"} == plain
+    assert (flipped["tta"]["name"], flipped["tta"]["views"]) == ("flip", 2)
+    assert flipped["tta"]["test/loss"] != plain["test/loss"]
+
+
+def test_several_runs_answer_by_their_mean_probability(train: Callable[..., RunFolder]) -> None:
+    one, two = train(to="one"), train("seed=1", to="two")
+    both = asked(one, two)
+    singles = [asked(one), asked(two)]
+    mean = sum(each.scores.probabilities for each in singles) / 2
+    torch.testing.assert_close(both.scores.probabilities, mean, atol=1e-6, rtol=0)
+    assert [member["test/loss"] for member in both.metrics["members"]] == [
+        each.metrics["test/loss"] for each in singles
+    ]
+    assert asked(one, one).metrics["test/top1"] == singles[0].metrics["test/top1"]
+
+
+@pytest.mark.parametrize("other", ["data.seed=5", "data.val_fraction=0.3", "data.test_size=140"])
+def test_runs_with_other_images_do_not_answer_together(train: Callable[..., RunFolder], other: str) -> None:
+    one, two = train("trainer.max_epochs=1", to="one"), train("trainer.max_epochs=1", other, to="two")
+    with pytest.raises(UserError, match=rf"run: .*two has {other}, .*one has .*; only runs with the same images"):
+        asked(one, two)
+
+
+def test_corrupted_images_are_asked_about_in_every_way(train: Callable[..., RunFolder]) -> None:
+    found = asked(train("trainer.max_epochs=1"), corruptions=20).metrics["corruptions"]
+    assert found["images"] == 20
+    assert len(found["top1"]) == 15
+    assert all(len(values) == 5 for values in found["top1"].values())
+    mean = sum(sum(values) for values in found["top1"].values()) / 75
+    assert found["mean_top1"] == pytest.approx(mean)
+
+
+def test_two_devices_find_what_one_does(
+    train: Callable[..., RunFolder], command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    folder = train("data.test_size=147", "trainer.max_epochs=1")
+    expected = asked(folder, tta="flip").metrics
+    done = command("evaluate.py", f"run={folder.path}", "devices=2", "tta=flip", "report=false")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder.evaluation / "metrics.json").read_text()) == json.loads(json_text(expected))
+
+
+def test_a_checkpoint_may_lie_anywhere(train: Callable[..., RunFolder], tmp_path: Path) -> None:
+    folder = train("trainer.max_epochs=1")
+    copied = folder.checkpoint("last").rename(tmp_path / "mine.ckpt")
+    found = asked(folder, which=copied).metrics
+    assert (found["checkpoint"], found["epoch"]) == ("mine", 1)
