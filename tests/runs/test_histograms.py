@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -102,9 +103,9 @@ def test_a_sample_takes_every_place_of_a_kernel_as_often() -> None:
     places = (torch.arange(512 * 512 * 9) % 9).reshape(512, 512, 3, 3)
     taken = sample(places)
     assert SAMPLE / 2 < len(taken) <= SAMPLE
-    counts = torch.bincount(taken.long(), minlength=9)
+    counts = np.bincount(taken.astype(int), minlength=9)
     assert counts.max() - counts.min() <= 1
-    assert torch.equal(sample(torch.arange(100.0)), torch.arange(100.0))
+    assert sample(torch.arange(100.0)).tolist() == list(range(100))
 
 
 def test_gradients_that_vanish_leave_no_histogram_behind() -> None:
@@ -112,4 +113,4 @@ def test_gradients_that_vanish_leave_no_histogram_behind() -> None:
     layer.weight.grad = torch.zeros(4, 3)
     (weights, gradients) = watched(nn.Sequential(layer))
     assert (weights[0], gradients[0]) == ("weights/0", "gradients_log10/0")
-    assert gradients[1].isinf().all()
+    assert np.isinf(gradients[1]).all()

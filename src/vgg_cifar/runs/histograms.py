@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from vgg_cifar.runs.record import Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
 
+Values = npt.NDArray[np.float64]
 BINS = 32
 """TensorBoard draws 30."""
-SAMPLE = 2**15
+SAMPLE = 2**13
 """Values of a layer that are counted at most; the others are spared."""
 
 
@@ -52,9 +54,8 @@ def due(epoch: int, epochs: int, times: int) -> bool:
     return epoch == 0 or (epoch + 1) * times // epochs > epoch * times // epochs
 
 
-@torch.no_grad()
-def watched(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What is worth a look, by its tag, float32 [at most SAMPLE] in the host's memory.
+def watched(network: nn.Module) -> Iterator[tuple[str, Values]]:
+    """What is worth a look, by its tag, [at most SAMPLE].
 
     Of each layer with a matrix or kernels: the weights, and the decimal logarithm of its gradients' magnitudes, which
     shows whether they vanish or explode. Of each batch norm: the scales; those near 0 have silenced their channel.
@@ -66,38 +67,38 @@ def watched(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
         if weight.ndim > 1:
             yield f"weights/{name}", sample(weight)
             if weight.grad is not None:
-                yield f"gradients_log10/{name}", sample(weight.grad).abs().log10()
+                with np.errstate(divide="ignore"):  # of those that are 0 there is none
+                    magnitudes = np.log10(np.abs(sample(weight.grad)))
+                yield f"gradients_log10/{name}", magnitudes
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
             yield f"batch_norm_scales/{name}", sample(weight)
 
 
-def sample(values: Tensor) -> Tensor:
-    """Evenly spaced ones of all values, in float32 in the host's memory."""
+def sample(values: Tensor) -> Values:
+    """Evenly spaced ones of all values."""
     stride = max(1, -(-values.numel() // SAMPLE))
     while stride > 1 and any(stride % prime == 0 for prime in (2, 3, 5, 7)):
         stride += 1  # else it would come back to the same place of every kernel
-    return values.detach().flatten()[::stride].float().cpu()
+    values = values.detach()
+    if values.ndim == 4:
+        values = values.permute(0, 2, 3, 1)  # kernels lie channels last: so they are flat without being copied
+    return values.flatten()[::stride].float().cpu().numpy().astype(np.float64)
 
 
-def write(dashboard: Dashboard, tag: str, values: Tensor, step: int) -> None:
+def write(dashboard: Dashboard, tag: str, values: Values, step: int) -> None:
     """Write the histogram of those values that are finite, if there are any."""
-    values = values[values.isfinite()]
+    values = values[np.isfinite(values)]
     if not len(values):
         return
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        room = 1e-3 * max(1.0, abs(low))
-        low, high = low - room, high + room
-    counts = torch.histc(values, BINS, low, high)
-    exact = values.double()
+    counts, edges = np.histogram(values, BINS)
     dashboard.experiment.add_histogram_raw(
         tag,
-        min=low,
-        max=high,
+        min=values.min(),
+        max=values.max(),
         num=len(values),
-        sum=float(exact.sum()),
-        sum_squares=float(exact.square().sum()),
-        bucket_limits=torch.linspace(low, high, BINS + 1)[1:].tolist(),
+        sum=values.sum(),
+        sum_squares=np.square(values).sum(),
+        bucket_limits=edges[1:].tolist(),
         bucket_counts=counts.tolist(),
         global_step=step,
     )
