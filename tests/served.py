@@ -38,7 +38,8 @@ def tensorboard(folder: Path) -> Iterator[str]:
     program = Path(sys.executable).with_name("tensorboard")
     address = f"http://127.0.0.1:{port}/"
     server = subprocess.Popen(
-        [program, "--logdir", folder, "--host", "127.0.0.1", "--port", str(port)],
+        [program, "--logdir", folder.name, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder.parent,  # the pages show what was typed
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
