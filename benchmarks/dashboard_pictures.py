@@ -39,12 +39,12 @@ class Page:
 
 
 PAGES = {
-    "custom_scalars": Page("augmented", CUSTOM, (1120, 960), ("path.line", 20), ALL_POINTS),
+    "custom_scalars": Page("augmented", CUSTOM, (1120, 1020), ("path.line", 20), ALL_POINTS),
     "superclasses": Page("augmented", CUSTOM, (1120, 1210), ("path.line", 20), LEGENDS),
-    "histograms": Page("augmented", "#histograms&tagFilter=features.(0|17|40)$", (1280, 760), ("g.histogram", 60)),
+    "histograms": Page("augmented", "#histograms&tagFilter=features.(0|17|40)$", (1280, 880), ("g.histogram", 60)),
     "images": Page("augmented", "#images", (900, 620), ("img", 1)),
     "time_series": Page(
-        ".", "?tagFilter=^(train|val)/(loss|top1)&smoothing=0#timeseries", (1400, 860), ("line-chart", 4)
+        ".", "?tagFilter=^(train|val)/(loss|top1)&smoothing=0#timeseries", (1400, 980), ("line-chart", 4)
     ),
     "hparams": Page(".", "#hparams", (1400, 520), ("vaadin-grid-cell-content", 20)),
 }
