@@ -12,9 +12,10 @@ from torch import nn
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.composition import with_later_options
 from vgg_cifar.errors import Interrupted
+from vgg_cifar.optimizer import SGD
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.histograms import SAMPLE, due, sample, watched
+from vgg_cifar.runs.histograms import SAMPLE, due, gradients, sample, weights
 
 
 def steps(folder: RunFolder) -> dict[str, list[int]]:
@@ -62,12 +63,12 @@ def test_where_steps_are_limited_the_last_step_has_some(train: Callable[..., Run
 @pytest.mark.parametrize("averaging", ["none", "ema"])
 def test_training_is_the_same_without_them(train: Callable[..., RunFolder], averaging: str) -> None:
     words = ("logger=tensorboard", f"averaging={averaging}", "dropout=all")
-    weights = [
+    trained = [
         checkpoints.read(train(*words, f"logger.histograms={times}", to=f"{times}").checkpoint("last"))["state_dict"]
         for times in (0, 10)
     ]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert trained[0].keys() == trained[1].keys()
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
 
 
 @pytest.mark.parametrize("hook", ["on_validation_epoch_start", "training_step"])
@@ -108,9 +109,32 @@ def test_a_sample_takes_every_place_of_a_kernel_as_often() -> None:
     assert sample(torch.arange(100.0)).tolist() == list(range(100))
 
 
-def test_gradients_that_vanish_leave_no_histogram_behind() -> None:
+def test_gradients_that_vanish_have_no_logarithm() -> None:
     layer = nn.Linear(3, 4)
     layer.weight.grad = torch.zeros(4, 3)
-    (weights, gradients) = watched(nn.Sequential(layer))
-    assert (weights[0], gradients[0]) == ("weights/0", "gradients_log10/0")
-    assert np.isinf(gradients[1]).all()
+    layer.weight.grad[0] = 0.01
+    (found,) = gradients(nn.Sequential(layer)).items()
+    assert found[0] == "gradients_log10/0"
+    assert found[1][np.isfinite(found[1])] == pytest.approx([-2] * 3)
+    assert weights(nn.Sequential(layer)).keys() == {"weights/0"}
+
+
+class Spoiling(torch.optim.SGD):
+    """Uses the gradients' place for something else."""
+
+    def step(self, closure: Any = None) -> Any:
+        loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad.fill_(1e6)
+        return loss
+
+
+def test_gradients_are_looked_at_before_the_optimizer_has_them(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SGD, "build", lambda self, groups, fused: Spoiling(groups, lr=self.lr))
+    folder = train("logger=tensorboard", "trainer.max_epochs=1")
+    accumulator = EventAccumulator(str(folder.tensorboard)).Reload()
+    (event,) = accumulator.Histograms("gradients_log10/classifier.0")
+    assert event.histogram_value.max < 3

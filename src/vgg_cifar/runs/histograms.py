@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from vgg_cifar.runs.record import Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
@@ -37,16 +38,27 @@ class Histograms(Checkpoint):
         self.dashboard = dashboard
         self.stopwatch = stopwatch
         self.times = times
+        self._gradients: dict[str, Values] = {}
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Look at the gradients while they are such: an optimizer may use their place for something else."""
+        if self._is_time(trainer, trainer.global_step + 1):
+            with self.stopwatch.paused(trainer):
+                self._gradients = gradients(pl_module.network)  # type: ignore[arg-type]
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Write, if this step was the last of an epoch whose turn it is; its gradients are still there."""
-        cut_short = trainer.global_step == trainer.max_steps
-        if not (trainer.is_global_zero and (trainer.is_last_batch or cut_short)):
-            return
-        if cut_short or due(trainer.current_epoch, trainer.max_epochs or 0, self.times):
+        """Write, if this step was the last of an epoch whose turn it is."""
+        if self._is_time(trainer, trainer.global_step):
             with self.stopwatch.paused(trainer):
-                for tag, values in watched(pl_module.network):  # type: ignore[arg-type]
+                found = self._gradients | weights(pl_module.network)  # type: ignore[arg-type]
+                for tag, values in found.items():
                     write(self.dashboard, tag, values, trainer.global_step - 1)
+
+    def _is_time(self, trainer: Trainer, steps: int) -> bool:
+        cut_short = steps == trainer.max_steps
+        if not (trainer.is_global_zero and (trainer.is_last_batch or cut_short)):
+            return False
+        return cut_short or due(trainer.current_epoch, trainer.max_epochs or 0, self.times)
 
 
 def due(epoch: int, epochs: int, times: int) -> bool:
@@ -54,24 +66,28 @@ def due(epoch: int, epochs: int, times: int) -> bool:
     return epoch == 0 or (epoch + 1) * times // epochs > epoch * times // epochs
 
 
-def watched(network: nn.Module) -> Iterator[tuple[str, Values]]:
-    """What is worth a look, by its tag, [at most SAMPLE].
+def gradients(network: nn.Module) -> dict[str, Values]:
+    """Of each layer with a matrix or kernels: the decimal logarithms of its gradients' magnitudes, by tag.
 
-    Of each layer with a matrix or kernels: the weights, and the decimal logarithm of its gradients' magnitudes, which
-    shows whether they vanish or explode. Of each batch norm: the scales; those near 0 have silenced their channel.
+    They show whether gradients vanish or explode, which the gradients themselves, all near 0, do not.
     """
-    for name, layer in network.named_modules():
-        weight = getattr(layer, "weight", None)
-        if not isinstance(weight, nn.Parameter):
-            continue
+    found = {}
+    for name, _, weight in _layers(network):
+        if weight.ndim > 1 and weight.grad is not None:
+            with np.errstate(divide="ignore"):  # of those that are 0 there is none
+                found[f"gradients_log10/{name}"] = np.log10(np.abs(sample(weight.grad)))
+    return found
+
+
+def weights(network: nn.Module) -> dict[str, Values]:
+    """Of each layer with a matrix or kernels: its weights; of each batch norm: its scales; by tag."""
+    found = {}
+    for name, layer, weight in _layers(network):
         if weight.ndim > 1:
-            yield f"weights/{name}", sample(weight)
-            if weight.grad is not None:
-                with np.errstate(divide="ignore"):  # of those that are 0 there is none
-                    magnitudes = np.log10(np.abs(sample(weight.grad)))
-                yield f"gradients_log10/{name}", magnitudes
+            found[f"weights/{name}"] = sample(weight)
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            yield f"batch_norm_scales/{name}", sample(weight)
+            found[f"batch_norm_scales/{name}"] = sample(weight)
+    return found
 
 
 def sample(values: Tensor) -> Values:
@@ -102,3 +118,10 @@ def write(dashboard: Dashboard, tag: str, values: Values, step: int) -> None:
         bucket_counts=counts.tolist(),
         global_step=step,
     )
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+    for name, layer in network.named_modules():
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, nn.Parameter):
+            yield name, layer, weight
