@@ -1,4 +1,4 @@
-"""A headless Chromium that opens a page, looks at it and says what went wrong; it reaches no network."""
+"""A headless Chromium that opens a page, looks at it and says what went wrong; it reaches nothing but this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 60
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
-    "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
+    "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-pipe",
 )  # fmt: skip
 
 
@@ -68,8 +68,11 @@ class Browser:
         self._process.wait()
         self._profile.cleanup()
 
-    def open(self, page: Path, width: int, height: int = 900, *, dark: bool = False, media: str = "screen") -> None:
-        """Show a page at a width in pixels, like a phone's below 600."""
+    def open(
+        self, page: Path | str, width: int, height: int = 900, *, dark: bool = False, media: str = "screen"
+    ) -> None:
+        """Show a file, or an address on 127.0.0.1, at a width in pixels, like a phone's below 600."""
+        address = page.as_uri() if isinstance(page, Path) else page
         self.errors.clear()
         self.requests.clear()
         self._ask(
@@ -78,9 +81,9 @@ class Browser:
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
-        self._ask("Page.navigate", url=page.as_uri())
+        self._ask("Page.navigate", url=address)
         end = time.monotonic() + SECONDS
-        while self.evaluate("document.readyState + location.href") != f"complete{page.as_uri()}":
+        while self.evaluate("document.readyState + location.href") != f"complete{address}":
             assert time.monotonic() < end, "the page does not load"
             time.sleep(0.05)
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")

@@ -62,6 +62,24 @@ def test_superclass_accuracy_counts_guesses_of_any_class_of_the_right_superclass
     assert found["superclass_top1"] > found["top1"]
 
 
+def test_accuracy_of_each_group_is_that_of_its_own_images_whatever_the_batches_and_ranks() -> None:
+    logits, labels, _ = answers()
+    expected = []
+    for group in range(4):
+        own = SUPERCLASS_OF[labels] == group
+        expected.append(float((logits[own].argmax(1) == labels[own]).double().mean()))
+    one, other = Tally(group_of=SUPERCLASS_OF), Tally(group_of=SUPERCLASS_OF)
+    first, second, third = cut([70, 120])
+    one.update(*first)
+    one.update(*second)
+    other.update(*third)
+    one.merge_state(other)
+    assert one.compute()["top1_by_group"].tolist() == pytest.approx(expected, rel=1e-12)
+    resumed = Tally(group_of=SUPERCLASS_OF)
+    resumed.resume(one.sums())
+    assert resumed.compute()["top1_by_group"].tolist() == pytest.approx(expected, rel=1e-12)
+
+
 @given(sizes=st.lists(st.integers(0, 60), max_size=5))
 @settings(deadline=None, max_examples=30)
 def test_how_images_are_batched_does_not_matter(sizes: list[int]) -> None:

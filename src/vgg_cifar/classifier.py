@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -56,12 +57,16 @@ class Classifier(LightningModule):
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.seed = seed
+        # A superclass is shown by its name; without names there is nothing to show.
+        names = [] if superclass_of is None else zip(superclass_of.tolist(), superclasses, strict=False)
+        self._superclass_names = dict(sorted(names))
+        group_of = superclass_of if self._superclass_names else None
         self.tallies = nn.ModuleDict(
             # nn.Module has an attribute `train` of its own: no key may be called so.
             {
                 "train_split": Tally(),
-                "val_split": Tally(top=(1, 5)),
-                "test_split": Tally(top=(1, 5), superclass_of=superclass_of),
+                "val_split": Tally(top=(1, 5), group_of=group_of),
+                "test_split": Tally(top=(1, 5), superclass_of=superclass_of, group_of=group_of),
             }
         )
         self.results: dict[str, float] = {}
@@ -186,16 +191,18 @@ class Classifier(LightningModule):
         if not self.trainer.strategy.reduce_boolean_decision(bool(finite), all=True):
             raise DivergedError("a weight", self.trainer.global_step - 1, self._rate)
 
-    def publish(self, values: dict[str, float], begun: int = 0) -> None:
+    def publish(self, values: dict[str, float], begun: int = 0, *, details: bool = False) -> None:
         """Give values to the loggers at once: `self.log` would keep them until after an epoch's checkpoint is written.
 
         Args:
             values: by their names; only rank 0 gives them.
             begun: 0 to put them under the step that was taken last, 1 under the one that goes on, counted from 0.
+            details: whether they are for those loggers only that have an attribute `takes_details`, which is true.
         """
         step = self.trainer.global_step - (0 if self.trainer.testing else 1 - begun)
         for logger in self.trainer.loggers if self.trainer.is_global_zero else ():
-            logger.log_metrics(values | {"epoch": float(self.current_epoch)}, step=step)
+            if not details or getattr(logger, "takes_details", False):
+                logger.log_metrics(values | {"epoch": float(self.current_epoch)}, step=step)
 
     @property
     def _rate(self) -> float:
@@ -216,10 +223,14 @@ class Classifier(LightningModule):
 
     def _log_tally(self, split: str) -> None:
         tally = self._tally(split)
-        values = {f"{split}/{name}": float(value) for name, value in tally.compute().items()}
+        found = tally.compute()
+        values = {f"{split}/{name}": float(value) for name, value in found.items() if value.ndim == 0}
+        by_group = found["top1_by_group"].tolist() if "top1_by_group" in found else []
         tally.reset()
         self.results |= {name: round(value, 10) for name, value in values.items()}
         self.publish(values)
+        named = {f"{split}_top1_by_superclass/{self._superclass_names[k]}": top1 for k, top1 in enumerate(by_group)}
+        self.publish({name: top1 for name, top1 in named.items() if isfinite(top1)}, details=True)
         if split == "val":
             self.log("val/top1", values["val/top1"], logger=False)  # for early stopping; the same on every rank
 

@@ -28,6 +28,9 @@ class _Logger(Options):
     """Whether to write TensorBoard's event files into the run's folder."""
     images: Annotated[int, Field(ge=0, le=256)]
     """Augmented training images shown at the start of a run, on TensorBoard; 0 shows none."""
+    histograms: Annotated[int, Field(ge=0, le=1000)]
+    """How often in a run TensorBoard gets each layer's weights and gradients as histograms, the first epoch besides;
+    0: never."""
 
     def build(self, folder: Path, run: dict[str, Any]) -> list[Logger]:
         """What to tell beside `metrics.csv` and TensorBoard.
@@ -48,6 +51,7 @@ class CSV(_Logger):
     name: Literal["csv"]
     tensorboard: Literal[False]
     images: Literal[0]
+    histograms: Literal[0]
 
 
 class TensorBoard(_Logger):

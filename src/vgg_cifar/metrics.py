@@ -13,11 +13,14 @@ class Tally(Metric):
     Args:
         top: which top-k accuracies to keep.
         superclass_of: int64 [classes]; if given, also the accuracy of the predicted class's superclass.
+        group_of: int64 [classes]; if given, also the top-1 accuracy of each group's own images, groups counted from 0.
     """
 
     full_state_update = False
 
-    def __init__(self, top: tuple[int, ...] = (1,), superclass_of: Tensor | None = None) -> None:
+    def __init__(
+        self, top: tuple[int, ...] = (1,), superclass_of: Tensor | None = None, group_of: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.top = top
         names = [f"top{k}" for k in top] + (["superclass_top1"] if superclass_of is not None else [])
@@ -28,6 +31,12 @@ class Tally(Metric):
         self.add_state("hits", torch.zeros(len(names), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.superclass_of = superclass_of
+        self.group_of = group_of
+        if group_of is not None:
+            for name in ("group_hits", "group_count"):
+                self.add_state(name, torch.zeros(int(group_of.max()) + 1, dtype=torch.int64), dist_reduce_fx="sum")
+        self.group_hits: Tensor
+        self.group_count: Tensor
         self.loss: Tensor
         self.hits: Tensor
         self.count: Tensor
@@ -46,18 +55,33 @@ class Tally(Metric):
         if self.superclass_of is not None:
             self.superclass_of = self.superclass_of.to(labels.device)
             hits.append((self.superclass_of[ranked[:, 0]] == self.superclass_of[labels]).sum())
+        if self.group_of is not None:
+            self.group_of = self.group_of.to(labels.device)
+            # Not bincount: it waits for a GPU, and with weights its sums have no fixed order there.
+            belongs = self.group_of[labels][:, None] == torch.arange(len(self.group_hits), device=labels.device)
+            self.group_hits += (belongs & right[:, :1]).sum(0)
+            self.group_count += belongs.sum(0)
         self.loss += losses.to(self.loss.dtype).sum()
         self.hits += torch.stack(hits)
         self.count += len(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """`loss` and each accuracy as a fraction, scalars, by name; NaN where nothing was counted."""
+        """`loss` and each accuracy as a fraction, scalars, by name; NaN where nothing was counted.
+
+        With groups also `top1_by_group`, [groups].
+        """
         means = self.hits.to(self.loss.dtype) / self.count
-        return {"loss": self.loss / self.count} | dict(zip(self.names, means, strict=True))
+        found = {"loss": self.loss / self.count} | dict(zip(self.names, means, strict=True))
+        if self.group_of is not None:
+            found["top1_by_group"] = self.group_hits.to(self.loss.dtype) / self.group_count
+        return found
 
     def sums(self) -> dict[str, Tensor]:
         """What has been counted on this rank."""
-        return {"loss": self.loss, "hits": self.hits, "count": self.count}
+        sums = {"loss": self.loss, "hits": self.hits, "count": self.count}
+        if self.group_of is not None:
+            sums |= {"group_hits": self.group_hits, "group_count": self.group_count}
+        return sums
 
     def resume(self, sums: dict[str, Tensor]) -> None:
         """Go on counting from such sums."""

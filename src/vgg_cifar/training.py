@@ -37,6 +37,7 @@ from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import checkpoints, hyperparameters
 from vgg_cifar.runs.folder import RunFolder, why_not
+from vgg_cifar.runs.histograms import Histograms
 from vgg_cifar.runs.manifest import ended, gone_on_with, manifest
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
@@ -141,7 +142,7 @@ class _Run:
         if self.first:
             loggers += self._services()
         profiler = TrainingProfiler(self.folder.trace, config.profile) if config.profile and self.first else None
-        trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record), loggers, profiler)
+        trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record, dashboard), loggers, profiler)
         if isinstance(trainer.strategy, DDP):
             trainer.strategy.when_lost = self._lost
             trainer.strategy.meet(lambda: self._facts(datamodule, chosen, name, step))
@@ -150,7 +151,7 @@ class _Run:
             self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
             if dashboard is not None:
                 hyperparameters.begin(self.folder, config.model_dump())
-                if not self.resumed:
+                if known < 0:  # no point of an earlier process stays, nor does what it described
                     dashboard.describe(config, datamodule)
         try:
             trainer.fit(
@@ -230,7 +231,7 @@ class _Run:
         except Exception as error:
             raise UserError(f"logger: {logger.name} cannot be told about the run: {first_line(error)}") from error
 
-    def _callbacks(self, stopwatch: Stopwatch, record: Record) -> list[Callback]:
+    def _callbacks(self, stopwatch: Stopwatch, record: Record, dashboard: Dashboard | None) -> list[Callback]:
         config = self.config
         retries = config.divergence.retries > 0  # then there has to be something to go back to
         checkpointing = Saving(self.folder, self.signals, stopwatch, at_start=retries, **config.checkpoint.model_dump())
@@ -238,17 +239,10 @@ class _Run:
         if config.early_stopping.patience is not None:
             stopping.append(EarlyStopping("val/top1", mode="max", patience=config.early_stopping.patience))
         progress = ProgressReport(self.console, bar=config.trainer.enable_progress_bar)
-        outputs = [self.outputs] if self.outputs else []
-        return [
-            *config.averaging.build(),
-            stopwatch,
-            self.signals,
-            *stopping,
-            record,
-            progress,
-            *outputs,
-            checkpointing,
-        ]
+        shown: list[Callback] = [self.outputs] if self.outputs is not None else []
+        if dashboard is not None and config.logger.histograms:
+            shown.append(Histograms(dashboard, stopwatch, config.logger.histograms))
+        return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, *shown, checkpointing]
 
     def _write_down_what_begins(
         self, datamodule: DataModule, chosen: dict[str, Any], step: int, setbacks: list[dict[str, Any]]

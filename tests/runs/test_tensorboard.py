@@ -1,11 +1,16 @@
-"""TensorBoard: the same scalars as metrics.csv under the same names, loss curves together, images."""
+"""TensorBoard: the scalars of metrics.csv under the same names, accuracies by superclass, images, charts together."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from vgg_cifar.data import files
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.layout import layout
 
 
 def events(folder: RunFolder) -> EventAccumulator:
@@ -24,7 +29,9 @@ def test_scalars_are_those_of_metrics_csv(train: Callable[..., RunFolder]) -> No
         for tag, value in row.items()
         if tag not in ("step", "epoch")
     }
-    assert found.keys() == expected.keys()
+    here_only = {tag for tag, _ in found.keys() - expected.keys()}
+    assert {tag.partition("/")[0] for tag in here_only} == {"val_top1_by_superclass", "test_top1_by_superclass"}
+    assert expected.keys() <= found.keys()
     assert all(abs(found[key] - expected[key]) <= 1e-6 * abs(expected[key]) for key in expected)
 
 
@@ -33,6 +40,33 @@ def test_training_and_validation_loss_share_a_chart(train: Callable[..., RunFold
     layout = layout_pb2.Layout.FromString(written.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
     assert charts["loss"] == ["train/loss", "val/loss", "test/loss"]
+
+
+def test_accuracies_by_superclass_make_up_the_accuracy(train: Callable[..., RunFolder]) -> None:
+    folder = train("logger=tensorboard", "data.train_size=1000", "data.val_fraction=0.2", "monitor_test=true")
+    written = events(folder)
+    for split, epochs in (("val", 2), ("test", 3)):  # the test set is read once more at the end
+        tags = [tag for tag in written.Tags()["scalars"] if tag.startswith(f"{split}_top1_by_superclass/")]
+        assert len(tags) == 20
+        whole = [event.value for event in written.Scalars(f"{split}/top1")]
+        assert len(whole) == epochs
+        if split == "val":  # where every superclass has as many images
+            parts = zip(*([event.value for event in written.Scalars(tag)] for tag in tags), strict=True)
+            assert [sum(each) / 20 for each in parts] == pytest.approx(whole, rel=1e-5)
+    assert not any("by_superclass" in name for name in folder.read_result())
+
+
+def test_without_superclasses_there_are_no_charts_of_them() -> None:
+    assert layout([], "val").keys() == {"training"}
+
+
+def test_the_charts_of_cifar100_show_each_superclass_once(real_data: Path) -> None:
+    names = files.load("cifar100", real_data, download=False).superclasses
+    charts = layout(names, "test")["test top-1 by superclass"]
+    assert "superclasses 1 to 5" not in charts
+    shown = [pattern for _, patterns in charts.values() for pattern in patterns]
+    for name in names:
+        assert sum(bool(re.match(pattern, f"test_top1_by_superclass/{name}")) for pattern in shown) == 1
 
 
 def test_augmented_images_are_shown(train: Callable[..., RunFolder]) -> None:

@@ -14,16 +14,8 @@ from torchvision.utils import make_grid
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.layout import layout
 
-LAYOUT = {
-    "training": {
-        "loss": ["Multiline", ["train/loss", "val/loss", "test/loss"]],
-        "top-1": ["Multiline", ["train/top1", "val/top1", "test/top1"]],
-        "learning rate": ["Multiline", ["lr"]],
-        "images per second": ["Multiline", ["images_per_second"]],
-    }
-}
-"""Charts of the Custom Scalars page: curves that belong together, in one picture."""
 WRITER = "tensorboard.summary.writer.event_file_writer"
 
 
@@ -52,7 +44,12 @@ class Dashboard(TensorBoardLogger):
     Args:
         folder: the run's.
         after_step: the last step whose points stay, when a run goes on.
+
+    Attributes:
+        takes_details: curves that no other logger is given come here too.
     """
+
+    takes_details = True
 
     def __init__(self, folder: RunFolder, after_step: int = -1) -> None:
         super().__init__(
@@ -77,7 +74,8 @@ class Dashboard(TensorBoardLogger):
     def describe(self, config: Config, datamodule: DataModule) -> None:
         """Write what does not change while the run goes on."""
         writer = self.experiment
-        writer.add_custom_scalars(LAYOUT)
+        shown = "test" if datamodule.val is None else "val"
+        writer.add_custom_scalars(layout(datamodule.dataset.superclasses, shown))
         if config.logger.images:
             indices = torch.arange(min(config.logger.images, len(datamodule.train)))
             images = datamodule.train.images[indices]
