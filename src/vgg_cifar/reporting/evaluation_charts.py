@@ -13,7 +13,7 @@ from vgg_cifar.evaluation.calibration import BINS, Reliability
 from vgg_cifar.evaluation.corruptions import GROUPS
 from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting.charts import SHADES, axis, chart, counted, scatter, text
-from vgg_cifar.reporting.formatting import is_share, score
+from vgg_cifar.reporting.formatting import is_share, score, words
 from vgg_cifar.runs.curves import by_epoch
 from vgg_cifar.runs.folder import RunFolder
 
@@ -50,7 +50,7 @@ def curve(folder: RunFolder, name: str) -> dict[str, Any] | None:
     if not rows:
         return None
     data = []
-    for place, (split, words) in enumerate(SPLITS.items()):
+    for place, (split, said) in enumerate(SPLITS.items()):
         metric, colour = f"{split}/{name}", f"var(--series-{place})"
         points = [(row["epoch"], row[metric]) for row in rows if metric in row]
         mode = "lines+markers"
@@ -58,15 +58,15 @@ def curve(folder: RunFolder, name: str) -> dict[str, Any] | None:
             points, mode = [(result.get("tested_epoch", rows[-1]["epoch"]), result[metric])], "markers"
         if points:
             x, y = zip(*points, strict=True)
-            said = [f"{words}, epoch {epoch:.0f}: {score(value, metric)}" for epoch, value in points]
+            hover = [f"{said}, epoch {epoch:.0f}: {score(value, metric)}" for epoch, value in points]
             size = 9 if mode == "markers" else 4
             data.append(
-                scatter(x, y, said, mode=mode, name=words, line={"color": colour, "width": 2},
+                scatter(x, y, hover, mode=mode, name=said, line={"color": colour, "width": 2},
                         marker={"color": colour, "size": size})
             )  # fmt: skip
     form = ".3~%" if is_share(name) else ".3~g"
     epochs = int(max(row["epoch"] for row in rows))
-    return chart(data, counted("epoch", epochs), axis(name, tickformat=form), showlegend=True, height=320,
+    return chart(data, counted("epoch", epochs), axis("top-1" if name == "top1" else name, tickformat=form), showlegend=True, height=320,
                  legend=ABOVE)  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def confusion(found: Findings) -> dict[str, Any]:
     """Every class against what it was taken for; the page's choices pick what is shown of it."""
     order = found.by_superclass
     fine = found.scores.confusion[order][:, order]
-    names = [text(found.classes[place], 30) for place in order]
+    names = [text(words(found.classes[place]), 30) for place in order]
     traces = _two(fine, names)
     blocks = _blocks(found, order)
     ticks = _block_ticks(blocks) if blocks else {"tickvals": list(range(len(names))), "ticktext": names}
@@ -83,7 +83,7 @@ def confusion(found: Findings) -> dict[str, Any]:
         "classes": {"traces": [0, 1], "layout": {"xaxis": ticks, "yaxis": ticks, "shapes": _lines(edges, len(names))}}
     }
     if found.scores.superclass_confusion is not None:
-        superclasses = [text(name, 30) for name in found.dataset.superclasses]
+        superclasses = [text(words(name), 30) for name in found.dataset.superclasses]
         traces += _two(found.scores.superclass_confusion, superclasses)
         whole = [-0.5, len(superclasses) - 0.5]
         every = {
@@ -152,12 +152,12 @@ def confidence(found: Findings) -> dict[str, Any]:
     """How many answers are how confident, right ones and mistakes."""
     bins = torch.bucketize(found.scores.confidence, torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1])
     data = []
-    for words, chosen, colour in (("right", found.scores.right, "var(--series-0)"),
+    for what, chosen, colour in (("right", found.scores.right, "var(--series-0)"),
                                   ("mistakes", ~found.scores.right, "var(--series-1)")):  # fmt: skip
         counts = torch.bincount(bins[chosen], minlength=BINS).tolist()
-        said = [f"{count:,} {words}, confidence {_span(place)}" for place, count in enumerate(counts)]
+        said = [f"{count:,} {what}, confidence {_span(place)}" for place, count in enumerate(counts)]
         data.append({
-            "type": "bar", "x": [(place + 0.5) / BINS for place in range(BINS)], "y": counts, "name": words,
+            "type": "bar", "x": [(place + 0.5) / BINS for place in range(BINS)], "y": counts, "name": what,
             "text": said, "hovertemplate": "%{text}<extra></extra>", "textposition": "none",
             "marker": {"color": colour},
         })  # fmt: skip
@@ -203,7 +203,7 @@ def _blocks(found: Findings, order: Sequence[int]) -> list[tuple[str, int, int]]
 def _block_ticks(blocks: Sequence[tuple[str, int, int]]) -> dict[str, Any]:
     return {
         "tickvals": [(start + end - 1) / 2 for _, start, end in blocks],
-        "ticktext": [text(name, 30) for name, _, _ in blocks],
+        "ticktext": [text(words(name), 30) for name, _, _ in blocks],
     }
 
 

@@ -103,9 +103,13 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     return [
         *tiles,
         {"name": "macro F1", "value": score(metrics[f"{split}/macro_f1"], "top1"), "note": "mean over classes"},
-        {"name": "recall of a class", "value": f"{worst:.0%} to {best:.0%}", "note": "the worst, the best"},
+        {"name": "recall", "value": f"{100 * worst:.0f} to {best:.0%}", "note": "worst and best class"},
         {"name": "loss", "value": score(metrics[f"{split}/loss"], "loss"), "note": "cross-entropy"},
-        {"name": "calibration error", "value": score(metrics[f"{split}/ece"], "top1"), "note": "of the confidence"},
+        {
+            "name": "calibration",
+            "value": score(metrics[f"{split}/ece"], "top1"),
+            "note": "expected error of confidence",
+        },
         {"name": "mistakes", "value": f"{int((~found.scores.right).sum()):,}", "note": f"of {count:,} images"},
     ]
 

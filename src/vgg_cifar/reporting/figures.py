@@ -100,7 +100,7 @@ def _reliability(found: Findings) -> Figure:
     curve = found.scores.reliability
     axes.bar(
         [(place + 0.5) / BINS for place in range(BINS)],
-        curve.accuracy.nan_to_num(),
+        curve.accuracy.nan_to_num().tolist(),
         0.94 / BINS,
         color=BLUE,
         label="as it is",
@@ -108,7 +108,13 @@ def _reliability(found: Findings) -> Figure:
     if found.calibrated is not None:
         after = found.calibrated.reliability
         there = after.count > 0
-        axes.plot(after.confidence[there], after.accuracy[there], "o-", color=ORANGE, label="with temperature")
+        axes.plot(
+            after.confidence[there].tolist(),
+            after.accuracy[there].tolist(),
+            "o-",
+            color=ORANGE,
+            label="with temperature",
+        )
     axes.plot([0, 1], [0, 1], ":", color=GREY)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right answers",
              title=f"expected calibration error {curve.error:.2%}")  # fmt: skip

@@ -10,7 +10,7 @@ from vgg_cifar.comparison.statistics import Estimate
 from vgg_cifar.options import spelled
 
 FILTERS = ("score", "margin", "spread", "change", "p_value", "duration", "rate", "objective", "setting", "address",
-           "short")  # fmt: skip
+           "short", "words")  # fmt: skip
 """Of these functions, those that a template may call."""
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -89,6 +89,11 @@ def setting(value: object) -> str:
 def address(path: str) -> str:
     """A path as a link to it; a folder's name is no scheme."""
     return "./" + quote(path.encode("utf-8", "replace"))
+
+
+def words(name: str) -> str:
+    """A class's name as a person writes it: aquarium fish."""
+    return name.replace("_", " ")
 
 
 def short(text: str, most: int = 160) -> str:

@@ -1,0 +1,157 @@
+"""From a finished run to the numbers and pictures of docs/evaluation.md.
+
+    python benchmarks/evaluation.py run=FOLDER [data.root=FOLDER]
+
+Evaluates the run as a user would, with everything there is, and on the clock; lets scikit-learn find each number again
+from predictions.csv; photographs the page in headless Chromium. The table of the documentation and
+docs/records/evaluation_cpu.json are made of that and of nothing else.
+"""
+
+import csv
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "tests")]
+from browser import Browser
+from PIL import Image
+from sklearn import metrics as judge
+from sklearn.calibration import calibration_curve
+
+from vgg_cifar import hardware
+from vgg_cifar.command_line import guard, key_values
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.manifest import git_state, now
+
+ASKED = ["tta=flip", "corruptions=1000", "cost=true"]
+PAGE = PROJECT / "docs" / "evaluation.md"
+RECORD = PROJECT / "docs" / "records" / "evaluation_cpu.json"
+PICTURES = PROJECT / "docs" / "images" / "evaluation"
+BETWEEN = re.compile(r"(<!-- evaluation -->\n).*(<!-- end of evaluation -->)", re.DOTALL)
+
+
+def main() -> None:
+    given = key_values(sys.argv[1:], {"run": None, "data.root": None})
+    folder = RunFolder.existing(str(given["run"]), "run")
+    root = [f"data.root={given['data.root']}"] if given["data.root"] else []
+    seconds = {}
+    for name, options in (("everything", ASKED), ("plain", [])):  # the plain page is the one that is photographed last
+        command = [sys.executable, PROJECT / "src" / "evaluate.py", f"run={folder.path}", *options, *root]
+        if name == "plain":
+            command.append(f"to={folder.evaluation / 'plain'}")
+        start = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds[name] = round(time.perf_counter() - start, 1)
+    found = json.loads((folder.evaluation / "metrics.json").read_text())
+    again = found_again(folder.evaluation / "predictions.csv")
+    manifest, result = folder.read_manifest(), folder.read_result()
+    record = {
+        "command": ["python", "src/evaluate.py", "run=...", *ASKED],
+        "git": git_state(), "made": now(), "hardware": hardware.description(), "seconds": seconds,
+        "largest_difference_to_scikit_learn": max(abs(found[name] - value) for name, value in again.items()),
+        "found_again": sorted(again), "trained_by": manifest["overrides"], "trained_at": manifest["git"]["commit"],
+        "seed": manifest["seed"], "stored_top1": result["test/top1"], "metrics": found,
+    }  # fmt: skip
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    PAGE.write_text(BETWEEN.sub(lambda match: f"{match[1]}{table(record)}{match[2]}", PAGE.read_text()))
+    photograph(folder.evaluation / "report.html")
+    print(table(record))
+
+
+def found_again(predictions: Path) -> dict[str, float]:
+    """What scikit-learn and a few sums find in the table of predictions."""
+    with predictions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    label, said = ([int(row[name]) for row in rows] for name in ("label", "predicted"))
+    fine, coarse = ([row[name] for row in rows] for name in ("superclass", "predicted_superclass"))
+    confidence, right = [float(row["confidence"]) for row in rows], [int(row["right"]) for row in rows]
+    macro: dict[str, Any] = {"average": "macro", "zero_division": 0}
+    found = {
+        "test/top1": judge.accuracy_score(label, said),
+        "test/top5": sum(row["class"] in [row[f"top{place}"] for place in range(1, 6)] for row in rows) / len(rows),
+        "test/superclass_top1": judge.accuracy_score(fine, coarse),
+        "test/macro_precision": judge.precision_score(label, said, **macro),
+        "test/macro_recall": judge.recall_score(label, said, **macro),
+        "test/macro_f1": judge.f1_score(label, said, **macro),
+        "test/loss": -sum(math.log(float(row["label_probability"])) for row in rows) / len(rows),
+        "test/ece": calibration_error(right, confidence),
+    }
+    return {name: float(value) for name, value in found.items()}
+
+
+def calibration_error(right: list[int], confidence: list[float], bins: int = 15) -> float:
+    """The mean distance of scikit-learn's calibration curve from the diagonal, weighted by the images of each bin."""
+    accuracy, mean = calibration_curve(right, confidence, n_bins=bins)
+    counts = [0] * bins
+    for each in confidence:
+        counts[max(0, math.ceil(each * bins) - 1)] += 1
+    filled = [count for count in counts if count]
+    gaps = abs(accuracy - mean)
+    return float(sum(gap * count for gap, count in zip(gaps, filled, strict=True)) / len(confidence))
+
+
+def table(record: dict[str, Any]) -> str:
+    found, machine = record["metrics"], record["hardware"]
+    tta, bad, speed = found["tta"], found["corruptions"], found["cost"]["speed"]
+    worst = min(bad["top1"], key=lambda name: sum(bad["top1"][name]))
+    rows = [
+        ("top-1, top-5, superclass", " · ".join(f"{found[f'test/{name}']:.2%}" for name in ("top1", "top5", "superclass_top1"))),
+        ("top-1 as the run stored it", f"{record['stored_top1']:.2%}"),
+        ("macro precision, recall, F1", " · ".join(f"{found[f'test/macro_{name}']:.2%}" for name in ("precision", "recall", "f1"))),
+        ("loss, calibration error", f"{found['test/loss']:.4f} · {found['test/ece']:.2%}"),
+        (f"top-1 over {tta['views']} views (`tta={tta['name']}`)", f"{tta['test/top1']:.2%}"),
+        (f"top-1 of {bad['images']:,} images, as they are and corrupted", f"{bad['clean_top1']:.2%} · {bad['mean_top1']:.2%}"),
+        ("worst corruption, mean over severities", f"{worst.replace('_', ' ')}, {sum(bad['top1'][worst]) / 5:.2%}"),
+        ("most often confused", "; ".join(f"{pair['class']} taken for {pair['taken_for']} ({pair['images']})" for pair in found["confused"][:3])),
+        ("one image alone", f"{speed['latency_ms_median']:.1f} ms"),
+        (f"in batches of {speed['batch_size']:,}", f"{speed['images_per_second']:,.0f} images per second"),
+        ("parameters, multiply-accumulates", f"{found['cost']['parameters']:,} · {found['cost']['macs']:,}"),
+        ("everything, with the page", f"{record['seconds']['everything']:.0f} s"),
+        ("without views, corruptions and cost", f"{record['seconds']['plain']:.0f} s"),
+        (f"largest difference to scikit-learn over {len(record['found_again'])} metrics", f"{record['largest_difference_to_scikit_learn']:.0e}"),
+    ]  # fmt: skip
+    lines = [
+        f"`{' '.join(record['trained_by'])}`, seed {record['seed']}, trained at commit {record['trained_at'][:7]}; asked at",
+        f"{record['git']['commit'][:7]} on {machine['cpu']}, {machine['cores']} cores, {found['precision']}, with "
+        f"`{' '.join(ASKED)}`:",
+        "",
+        "| | |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+        "Made by `benchmarks/evaluation.py run=FOLDER`; all numbers are in "
+        "[evaluation_cpu.json](records/evaluation_cpu.json).",
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def photograph(page: Path) -> None:
+    """The parts of the page that the documentation shows, in 128 colours."""
+    PICTURES.mkdir(exist_ok=True)
+    shots = {
+        "top": (1280, False, None), "confusion": (1280, False, "What is taken for what"),
+        "classes": (1280, False, "Classes"), "mistakes": (1280, False, "Mistakes"),
+        "dark": (1280, True, "Is its confidence true?"), "phone": (390, False, None),
+    }  # fmt: skip
+    with Browser() as browser:
+        for name, (width, dark, heading) in shots.items():
+            browser.open(page, width, dark=dark)
+            find = f"[...document.querySelectorAll('h2')].find(each => each.textContent === {json.dumps(heading)})"
+            top = 0 if heading is None else browser.evaluate(f"{find}.getBoundingClientRect().top + scrollY") - 24
+            whole = PICTURES / f"{name}.png"
+            browser.screenshot(whole)
+            with Image.open(whole) as picture:
+                part = picture.convert("RGB").crop((0, int(top), width, int(top) + (1000 if width > 600 else 1600)))
+            part.quantize(128, dither=Image.Dither.NONE).save(whole, optimize=True)
+            print(f"{whole.relative_to(PROJECT)}  {whole.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    guard(main)
