@@ -13,7 +13,8 @@ import sys
 
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
-from vgg_cifar.evaluation.options import EvaluationOptions, options_of
+from vgg_cifar.evaluation.options import EvaluationOptions
+from vgg_cifar.options import options_of
 
 OWN = ("run", "checkpoint", "to", "data.root", "allow")
 
@@ -26,7 +27,7 @@ def main() -> int:
         raise UserError("run: which one? run=outputs/train/...")
     if len(sources) > 1 and given["to"] is None:
         raise UserError("to: several runs are evaluated together; say where it goes: to=FOLDER")
-    options = options_of({key: given[key] for key in EvaluationOptions.model_fields})
+    options = options_of(EvaluationOptions, {key: given[key] for key in EvaluationOptions.model_fields})
     quiet()
     register_resolvers()
     from vgg_cifar.evaluation.evaluating import evaluate

@@ -11,53 +11,32 @@ import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
 import sys
-from typing import Literal
 
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
+from vgg_cifar.exporting.options import ExportOptions
+from vgg_cifar.options import options_of
 
-KNOWN: dict[str, str | None] = {
-    "run": None, "format": "onnx", "checkpoint": None, "images": None, "int8": "false", "speed": "true",
-    "data.root": None, "to": None, "allow": None,
-}  # fmt: skip
+OWN = ("run", "checkpoint", "data.root", "to", "allow")
 
 
 def main() -> int:
     """Export, and say what was found."""
-    given = key_values(sys.argv[1:], KNOWN)
+    given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
     if given["run"] is None:
         raise UserError("run: which one? run=outputs/train/...")
-    formats = list(dict.fromkeys(listed(given["format"])))
-    if not formats:
-        raise UserError("format: which one? format=onnx")
-    images, int8, measure = _images(given["images"]), _switch("int8", given["int8"]), _switch("speed", given["speed"])
+    typed = {key: given[key] for key in ExportOptions.model_fields}
+    options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
     quiet()
     register_resolvers()
-    from vgg_cifar.exporting import export
+    from vgg_cifar.exporting.exporting import export
     from vgg_cifar.reporting.export_summary import exported
     from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(given["run"], "run")
-    found = export(
-        folder, formats, given["checkpoint"], images, given["data.root"], listed(given["allow"]),
-        int8=int8, measure=measure, to=given["to"],
-    )  # fmt: skip
+    found = export(folder, options, given["checkpoint"], given["data.root"], listed(given["allow"]), given["to"])
     exported(found, folder.export if given["to"] is None else RunFolder(given["to"]).path)
     return 0
-
-
-def _images(typed: str | None) -> int | Literal["all"] | None:
-    if typed is None or typed == "all":
-        return typed  # type: ignore[return-value]  # mypy does not see that it is that word
-    if not (typed.isascii() and typed.isdecimal() and len(typed) < 10):
-        raise UserError(f"images: should be a whole number or all, is {typed}")
-    return int(typed)
-
-
-def _switch(key: str, typed: str | None) -> bool:
-    if typed not in ("true", "false"):
-        raise UserError(f"{key}: should be true or false, is {typed}")
-    return typed == "true"
 
 
 if __name__ == "__main__":

@@ -21,27 +21,23 @@ import os
 import sys
 from pathlib import Path
 
-from vgg_cifar.command_line import guard, key_values
+from vgg_cifar.command_line import guard, key_values, listed
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import did_you_mean
+from vgg_cifar.options import options_of
+from vgg_cifar.prediction.options import PredictionOptions
 
-KEYS: dict[str, str | None] = {
-    "run": None, "images": None, "checkpoint": None, "top": "5", "format": None, "to": None, "allow": None,
-}  # fmt: skip
-FORMATS = ("table", "json", "csv")
+OWN = ("run", "images", "checkpoint", "to", "allow")
 
 
 def main() -> int:
     """Answer for every image."""
-    given = key_values(sys.argv[1:], KEYS)
+    given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *PredictionOptions.model_fields]))
     if sum(each.startswith("images=") for each in sys.argv[1:]) > 1:  # as a shell makes of images={a,b}.png
         raise UserError("images: was given more than once; put commas between: images=a.png,b.png")
     if given["run"] is None:
         raise UserError("run: which one? run=outputs/train/...")
-    top, to = _count("top", given["top"]), _target(given["to"])
-    form = given["format"] or (to.suffix[1:].lower() if to and to.suffix[1:].lower() in FORMATS else "table")
-    if form not in FORMATS:
-        raise UserError(f"format: should be table, json or csv, is {form}{did_you_mean(form, FORMATS)}")
+    options = options_of(PredictionOptions, {key: given[key] for key in PredictionOptions.model_fields})
+    to = _target(given["to"])
     from vgg_cifar.prediction.files import find
     from vgg_cifar.runs.folder import RunFolder
 
@@ -51,16 +47,10 @@ def main() -> int:
         raise UserError(f"to: {to} is one of the images")
     from vgg_cifar import load
 
-    predictor = load(given["run"], given["checkpoint"], allow=_packages(given["allow"] or ""))
+    predictor = load(given["run"], given["checkpoint"], allow=listed(given["allow"]))
     from vgg_cifar.prediction.answering import answer
 
-    return answer(predictor, sources, form, top, to)
-
-
-def _count(key: str, typed: str | None) -> int:
-    if typed is None or not typed.isdecimal() or not 1 <= len(typed) <= 9 or not int(typed):
-        raise UserError(f"{key}: should be a whole number from 1 on, is {typed}")
-    return int(typed)
+    return answer(predictor, sources, options.named(to.suffix if to else ""), options.top, to)
 
 
 def _target(typed: str | None) -> Path | None:
@@ -68,10 +58,6 @@ def _target(typed: str | None) -> Path | None:
     if file and (not file.parent.is_dir() or file.is_dir()):
         raise UserError(f"to: {file} cannot be written; name a file in a folder that exists")
     return file
-
-
-def _packages(typed: str) -> list[str]:
-    return [each.strip() for each in typed.strip("[]").split(",") if each.strip()]
 
 
 if __name__ == "__main__":

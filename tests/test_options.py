@@ -13,7 +13,8 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 import vgg_cifar
-from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line, keys, nearest
+from vgg_cifar.errors import UserError
+from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line, keys, nearest, options_of
 
 
 class Round(Options):
@@ -228,16 +229,66 @@ def test_options_cannot_be_changed_once_made() -> None:
     assert drawing.share == GOOD["share"]
 
 
+HEAVY = {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "tensorboard"}
+
+
+class Order(Options):
+    """What a command without Hydra may be asked."""
+
+    kinds: Annotated[list[Literal["tea", "milk"]], Field(min_length=1)]
+    cups: Annotated[int, Field(ge=1)] | Literal["all"] = 2
+    hot: bool = True
+
+
+def test_what_is_typed_is_taken_for_what_it_says_and_what_is_not_stays() -> None:
+    assert options_of(Order, {"kinds": ["tea", "milk"], "cups": "3", "hot": "false"}) == Order(
+        kinds=["tea", "milk"], cups=3, hot=False
+    )
+    assert options_of(Order, {"kinds": ["tea"], "cups": "all", "hot": None}) == Order(kinds=["tea"], cups="all")
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ({"cups": "0"}, "cups: should be greater than or equal to 1 or 'all', is 0"),
+        ({"cups": "-1"}, "cups: should be a valid integer or 'all', is '-1'"),
+        ({"cups": "٣"}, "cups: should be a valid integer or 'all', is '٣'"),
+        ({"cups": "9" * 5000}, f"cups: should be a valid integer or 'all', is '{'9' * 5000}'"),
+        ({"hot": "yes"}, "hot: should be a valid boolean, is 'yes'"),
+        ({"hot": "1"}, "hot: should be a valid boolean, is 1"),
+        ({"kinds": ["tea", "mlk"]}, "kinds: should be 'tea' or 'milk', is 'tea,mlk'"),
+        ({"kinds": []}, "kinds: should have at least 1 item, not 0, is ''"),
+        ({"kinds": None}, "kinds: this option is missing"),
+        ({"cup": "1"}, "cup: there is no such option; did you mean cups?"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_typed_wrongly_is_told_with_its_key_what_it_should_be_and_what_it_is(
+    typed: dict[str, str | list[str] | None], line: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        options_of(Order, {"kinds": ["tea"], **typed})
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("part", ["evaluation", "exporting", "prediction"])
+def test_the_options_of_a_command_import_no_heavy_library(part: str) -> None:
+    imported = imported_by(f"vgg_cifar.{part}.options")
+    assert not imported & HEAVY
+
+
 def test_checking_a_configuration_imports_no_heavy_library() -> None:
-    script = "import sys, vgg_cifar.config; print(*sys.modules)"
-    source = str(Path(vgg_cifar.__file__).parents[1])
+    imported = imported_by("vgg_cifar.config")
+    assert "vgg_cifar.model" in imported
+    assert not imported & HEAVY
+
+
+def imported_by(module: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONPATH": source},
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"],
+        env=os.environ | {"PYTHONPATH": str(Path(vgg_cifar.__file__).parents[1])},
         capture_output=True,
         text=True,
         check=True,
     )
-    imported = set(done.stdout.split())
-    assert "vgg_cifar.model" in imported
-    assert not imported & {"torch", "torchvision", "lightning", "torchmetrics", "numpy", "tensorboard"}
+    return set(done.stdout.split())

@@ -27,7 +27,7 @@ class Classifier(LightningModule):
         network: normalised images [n, 3, 32, 32] to logits [n, classes].
         superclass_of: int64 [classes], or None where classes have no superclass.
         classes: a name per class, for those who read a checkpoint.
-        superclasses: of each class, the name of its superclass, for the same.
+        superclass_names: of each class, the name of its superclass, for the same.
         optimizer: needed to fit.
         weight_decay: needed to fit.
         schedule: needed to fit.
@@ -41,7 +41,7 @@ class Classifier(LightningModule):
         superclass_of: Tensor | None = None,
         *,
         classes: Sequence[str] = (),
-        superclasses: Sequence[str] = (),
+        superclass_names: Sequence[str] = (),
         optimizer: OptimizerOptions | None = None,
         weight_decay: WeightDecayOptions | None = None,
         schedule: ScheduleOptions | None = None,
@@ -51,16 +51,16 @@ class Classifier(LightningModule):
         super().__init__()
         self.network: nn.Module = network
         self.classes = list(classes)
-        self.superclasses = list(superclasses)
+        self.superclass_names = list(superclass_names)
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.seed = seed
         # A superclass is shown by its name; without names there is nothing to show.
-        names = [] if superclass_of is None else zip(superclass_of.tolist(), superclasses, strict=False)
-        self._superclass_names = dict(sorted(names))
-        group_of = superclass_of if self._superclass_names else None
+        names = [] if superclass_of is None else zip(superclass_of.tolist(), superclass_names, strict=False)
+        self._shown_superclasses = dict(sorted(names))
+        group_of = superclass_of if self._shown_superclasses else None
         self.tallies = nn.ModuleDict(
             # nn.Module has an attribute `train` of its own: no key may be called so.
             {
@@ -162,7 +162,7 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the logits stand for; what of an epoch is over, each rank's share by itself; the metrics so far."""
-        checkpoint["classes"], checkpoint["superclasses"] = self.classes, self.superclasses
+        checkpoint["classes"], checkpoint["superclasses"] = self.classes, self.superclass_names
         tally = self._tally("train")
         checkpoint["epoch_so_far"] = {
             "tally": {name: self._of_all_ranks(value) for name, value in tally.sums().items()},
@@ -229,7 +229,7 @@ class Classifier(LightningModule):
         tally.reset()
         self.results |= {name: round(value, 10) for name, value in values.items()}
         self.publish(values)
-        named = {f"{split}_top1_by_superclass/{self._superclass_names[k]}": top1 for k, top1 in enumerate(by_group)}
+        named = {f"{split}_top1_by_superclass/{self._shown_superclasses[k]}": top1 for k, top1 in enumerate(by_group)}
         self.publish({name: top1 for name, top1 in named.items() if isfinite(top1)}, details=True)
         if split == "val":
             self.log("val/top1", values["val/top1"], logger=False)  # for early stopping; the same on every rank

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,26 @@ def description() -> dict[str, Any]:
         "system": platform.platform(),
         "gpus": gpus,
     }
+
+
+@contextmanager
+def in_float32(device: torch.device) -> Iterator[None]:
+    """Compute in float32 with all its digits, whatever the surroundings ask for.
+
+    By itself torch convolves on a GPU in TF32, which has fewer digits.
+    """
+    settings: list[Any] = []
+    if device.type == "cuda":
+        settings = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    before = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = "ieee"
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
 
 
 def synchronise(device: torch.device) -> None:

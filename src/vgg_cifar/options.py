@@ -4,17 +4,21 @@ The values live in `conf/`, one short file per choice; a class beside the part s
 Modules that define options import no heavy library, so that a mistake is answered before torch is loaded.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
+
+from vgg_cifar.errors import UserError
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+DIGITS = 18
+"""Of a typed whole number, at most."""
 
 
 class Options(BaseModel):
@@ -28,6 +32,9 @@ class Options(BaseModel):
         serialize_by_alias=True,
         hide_input_in_errors=True,
     )
+
+
+Asked = TypeVar("Asked", bound=Options)
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -120,6 +127,30 @@ def no_such_option(key: str, model: type[Options], raw: Any) -> str:
         if owners:
             return f"{key}: {group}={raw['name']} has no such option, only {', '.join(owners)}"
     return f"{key}: there is no such option{did_you_mean(key, known)}"
+
+
+def options_of(model: type[Asked], typed: Mapping[str, str | list[str] | None]) -> Asked:
+    """The options of a command that needs no Hydra, as they were typed.
+
+    Args:
+        model: their class.
+        typed: what stood behind each key, words of a list apart; what is None was not typed.
+
+    Raises:
+        UserError: naming the first that is not allowed.
+    """
+    raw = {key: _value(each) if isinstance(each, str) else each for key, each in typed.items() if each is not None}
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        as_typed = {key: ",".join(each) if isinstance(each, list) else each for key, each in raw.items()}
+        raise UserError(in_one_line(error, as_typed, model)) from error
+
+
+def _value(typed: str) -> object:
+    if typed.isascii() and typed.isdecimal() and len(typed) <= DIGITS:
+        return int(typed)
+    return {"true": True, "false": False}.get(typed, typed)
 
 
 def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:

@@ -43,7 +43,7 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
         network,
         dataset.superclass_of,
         classes=dataset.classes,
-        superclasses=dataset.superclass_names,
+        superclass_names=dataset.superclass_names,
         optimizer=config.optimizer,
         weight_decay=config.weight_decay,
         schedule=config.schedule,

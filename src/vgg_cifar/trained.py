@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from vgg_cifar import hardware
 from vgg_cifar.composition import stored_config
 from vgg_cifar.config import Config
-from vgg_cifar.errors import UserError, first_line
+from vgg_cifar.data.loader import Normalise
+from vgg_cifar.errors import RunError, UserError, first_line
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 
@@ -31,7 +34,7 @@ class Trained:
         checkpoint: its file's name: "best", "last" or another.
         epoch: after which it was written, from 1.
         classes: a name per class.
-        superclasses: of each class, the name of its superclass; empty where there are none.
+        superclass_names: of each class, the name of its superclass; empty where there are none.
     """
 
     folder: RunFolder
@@ -40,7 +43,26 @@ class Trained:
     checkpoint: str
     epoch: int
     classes: list[str]
-    superclasses: list[str]
+    superclass_names: list[str]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """What the network takes images for, in float32 whatever the run was trained in.
+
+        Args:
+            images: uint8 [n, 3, 32, 32], on the device where the network is.
+
+        Returns:
+            float32 [n, classes], on that device.
+
+        Raises:
+            RunError: if what the network computes is not finite.
+        """
+        normalise = Normalise.of(self.config.data.mean, self.config.data.std, images.device)
+        with torch.no_grad(), hardware.in_float32(images.device):
+            logits: Tensor = self.network(normalise(images)).float()
+            if not logits.isfinite().all():
+                raise RunError(f"{self.folder.path}: the network computes numbers that are not finite")
+            return logits.softmax(1)
 
 
 def restore(
@@ -70,7 +92,7 @@ def restore(
     state, epoch = content.get("state_dict"), content.get("epoch")
     if not isinstance(state, dict) or not isinstance(epoch, int):
         raise UserError(f"{file} is no checkpoint: it lacks the weights or the epoch")
-    classes, superclasses = _names(content, config)
+    classes, superclass_names = _names(content, config)
     network = config.model.without_weights().build(len(classes), config.dropout)
     try:
         network.load_state_dict({str(name).removeprefix(PREFIX): value for name, value in state.items()})
@@ -78,7 +100,7 @@ def restore(
         wanted = {PREFIX + name: tensor for name, tensor in network.state_dict().items()}
         reason = _difference(state, wanted) or first_line(error)
         raise UserError(f"{file} does not fit the run's config.yaml: {reason}") from error
-    return Trained(folder, config, network.eval(), file.stem, epoch + 1, classes, superclasses)
+    return Trained(folder, config, network.eval(), file.stem, epoch + 1, classes, superclass_names)
 
 
 def _file(folder: RunFolder, which: str | Path | None) -> Path:
@@ -121,8 +143,8 @@ def _names(content: dict[str, Any], config: Config) -> tuple[list[str], list[str
         dataset = config.data.load()
         return dataset.classes, dataset.superclass_names
     classes: list[str] = content["classes"]
-    superclasses: list[str] = content.get("superclasses", [])
-    for names in (classes, superclasses):
+    superclass_names: list[str] = content.get("superclasses", [])
+    for names in (classes, superclass_names):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError("the checkpoint is damaged: its names of classes are no words")
-    return classes, superclasses
+    return classes, superclass_names

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from vgg_cifar.composition import compose_and_check
-from vgg_cifar.exporting import export, formats
+from vgg_cifar.exporting import formats
+from vgg_cifar.exporting.exporting import export
+from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.training import run
 
@@ -28,7 +30,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="session")
 def exported(original: RunFolder) -> dict[str, dict[str, Any]]:
     """What an export of all formats says."""
-    return export(original, list(formats.FORMATS), int8=True, measure=False)
+    return export(original, ExportOptions(format=list(formats.FORMATS), int8=True, speed=False))
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from vgg_cifar.command_line import guard
 from vgg_cifar.errors import RunError
-from vgg_cifar.exporting import export, exporting, formats, quantised
+from vgg_cifar.exporting import exporting, formats, quantised
 from vgg_cifar.exporting import proof as measuring
+from vgg_cifar.exporting.exporting import export
+from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.exporting.portable import Portable
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.trained import restore
@@ -63,7 +65,7 @@ def test_integers_are_calibrated_by_images_that_were_learned_from(
     monkeypatch.setattr(quantised, "quantise", quantise)
     monkeypatch.setitem(formats.FORMATS, "onnx", formats.FORMATS["safetensors"])
     with pytest.raises(RunError, match=r"model\.int8\.onnx cannot be made of this network, and is not there: seen"):
-        export(folder, ["onnx"], int8=True, images=0, measure=False)
+        export(folder, ExportOptions(format=["onnx"], int8=True, images=0, speed=False))
     learned, _ = dataset(folder).hold_out(0.1, restore(folder).config.data.seed)
     pictures = {image.numpy().tobytes() for image in learned.images}
     assert given
@@ -83,7 +85,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 ) -> None:
     monkeypatch.setattr(formats, "Portable", Wrong)
     with pytest.raises(RunError, match=rf"{FILES[name]} is not the network, and is removed: on 150 test images"):
-        export(folder, [name], measure=False)
+        export(folder, ExportOptions(format=[name], speed=False))
     assert not folder.export.exists()
 
 
@@ -101,34 +103,34 @@ def damaging(change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) 
 def test_what_an_earlier_export_left_stays_where_a_later_one_fails(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(folder, ["safetensors"], measure=False)
+    export(folder, ExportOptions(format=["safetensors"], speed=False))
     before = {path.name: path.read_bytes() for path in folder.export.iterdir()}
     damaging(lambda content: content[:-40_000] + bytes(40_000), monkeypatch)  # the last tensors are zeros
     with pytest.raises(RunError, match="is not the network"):
-        export(folder, ["safetensors"], measure=False)
+        export(folder, ExportOptions(format=["safetensors"], speed=False))
     damaging(lambda content: content[:1000], monkeypatch)
     with pytest.raises(RunError, match=r"model\.safetensors cannot be run, and is not there: "):
-        export(folder, ["safetensors"], measure=False)
+        export(folder, ExportOptions(format=["safetensors"], speed=False))
     assert {path.name: path.read_bytes() for path in folder.export.iterdir()} == before
 
 
 def test_numbers_that_are_none_prove_nothing(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     damaging(lambda content: content[:-40_000] + b"\xff" * 40_000, monkeypatch)
     with pytest.raises(RunError, match="differ by up to inf"):
-        export(folder, ["safetensors"], measure=False)
+        export(folder, ExportOptions(format=["safetensors"], speed=False))
 
 
 def test_formats_are_added_and_those_that_were_removed_forgotten(folder: RunFolder, tmp_path: Path) -> None:
     to = tmp_path / "new" / "files"
-    export(folder, ["torch_export"], images=10, measure=False, to=str(to))
-    export(folder, ["safetensors"], "last", images=10, measure=False, to=str(to))
+    export(folder, ExportOptions(format=["torch_export"], images=10, speed=False), to=str(to))
+    export(folder, ExportOptions(format=["safetensors"], images=10, speed=False), "last", to=str(to))
     account = json.loads((to / "export.json").read_text())
     assert {name: entry["checkpoint"] for name, entry in account.items()} == {
         "torch_export": "best",
         "safetensors": "last",
     }
     (to / "model.pt2").unlink()
-    export(folder, ["safetensors"], images=10, measure=False, to=str(to))
+    export(folder, ExportOptions(format=["safetensors"], images=10, speed=False), to=str(to))
     assert list(json.loads((to / "export.json").read_text())) == ["safetensors"]
     assert not folder.export.exists()
 
@@ -136,7 +138,7 @@ def test_formats_are_added_and_those_that_were_removed_forgotten(folder: RunFold
 def test_an_accuracy_is_told_only_of_the_checkpoint_that_was_tested(folder: RunFolder) -> None:
     elsewhere = folder.path / "best.ckpt"
     shutil.copy(folder.checkpoint("best"), elsewhere)
-    export(folder, ["safetensors"], str(elsewhere), images=0, measure=False)
+    export(folder, ExportOptions(format=["safetensors"], images=0, speed=False), str(elsewhere))
     assert said_by("safetensors", folder.export / "model.safetensors")["test/top1"] == "null"
 
 
@@ -172,15 +174,16 @@ def answer(typed: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     ("typed", "line"),
     [
         ([], "run: which one? run=outputs/train/..."),
-        (["run=nowhere", "images=some"], "images: should be a whole number or all, is some"),
-        (["run=nowhere", "int8=yes"], "int8: should be true or false, is yes"),
-        (["run=nowhere", "format="], "format: which one? format=onnx"),
-        (["format=onx"], "format: should be onnx, torch_export, safetensors, or several of them with commas, is 'onx'"),
+        (["run=nowhere", "images=some"], "images: should be a valid integer or 'all', is 'some'"),
+        (["run=nowhere", "int8=yes"], "int8: should be a valid boolean, is 'yes'"),
+        (["run=nowhere", "format="], "format: should have at least 1 item, not 0, is ''"),
+        (["format=onx"], "format: should be 'onnx', 'torch_export' or 'safetensors', is 'onx'"),
+        (["format=onnx,onx"], "format: should be 'onnx', 'torch_export' or 'safetensors', is 'onnx,onx'"),
         (["format=safetensors", "int8=true"], "int8: is made from an ONNX file; add format=onnx"),
         (["format=safetensors", "images=151"], "images: 151 images were asked for, there are 150"),
         (["format=safetensors", "checkpoint=first"], "checkpoint: there is no {here}/first"),
-        (["frmat=onnx"], "frmat=onnx: expected run=..., format=..., checkpoint=..., images=..., int8=..., speed=..., "
-                         "data.root=..., to=..., allow=...; did you mean format?"),
+        (["frmat=onnx"], "frmat=onnx: expected run=..., checkpoint=..., data.root=..., to=..., allow=..., format=..., "
+                         "images=..., int8=..., speed=...; did you mean format?"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_nothing_is_made(
@@ -205,7 +208,7 @@ def test_a_network_that_cannot_be_exported_is_one_line(folder: RunFolder, monkey
 
     monkeypatch.setattr(formats, "plain", lambda network: Choosy())
     with pytest.raises(RunError, match=r"^model\.pt2 cannot be made of this network, and is not there: .+") as caught:
-        export(folder, ["torch_export"], measure=False)
+        export(folder, ExportOptions(format=["torch_export"], speed=False))
     assert len(str(caught.value).splitlines()) == 1
     assert not folder.export.exists()
 

@@ -13,7 +13,9 @@ import torch
 from made_exports import FILES, asked, dataset, said_by
 
 from vgg_cifar.errors import UserError
-from vgg_cifar.exporting import export, formats
+from vgg_cifar.exporting import formats
+from vgg_cifar.exporting.exporting import export
+from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.trained import restore
 from vgg_cifar.vgg import VGG
@@ -82,7 +84,7 @@ def test_a_missing_package_is_answered_with_how_to_install_it(
 ) -> None:
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None if name == "onnx" else name)
     with pytest.raises(UserError, match=r"^format=onnx: onnx is not installed; .*uv pip install .*--extra export$"):
-        export(folder, ["safetensors", "onnx"])
+        export(folder, ExportOptions(format=["safetensors", "onnx"]))
 
 
 def test_what_the_documentation_types_runs(

@@ -52,6 +52,14 @@ def test_csv_has_a_line_per_file_and_rank() -> None:
     assert written.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@SUM(1).png", " =1.png"])
+def test_no_name_in_csv_is_a_formula(name: str) -> None:
+    prediction = Prediction(("=cmd|' /C calc'!A0", "bee"), (0.75, 0.25))
+    first, second = csv.DictReader(io.StringIO(text(Csv(2, lambda _: "@fish"), [(name, prediction)])))
+    assert (first["file"], first["class"], first["superclass"]) == (f"'{name}", "'=cmd|' /C calc'!A0", "'@fish")
+    assert (second["class"], second["probability"]) == ("bee", "0.25")
+
+
 def test_a_wide_table_has_a_line_per_image() -> None:
     heading, first, second = table(200)
     assert heading.split() == ["file", "likeliest", "first"]

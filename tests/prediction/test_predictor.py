@@ -87,7 +87,7 @@ def test_equally_likely_classes_keep_their_order() -> None:
             return torch.zeros(len(images), 3)
 
     class Restored:
-        network, classes, superclasses = Even(), ["b", "c", "a"], []  # type: ignore[var-annotated]
+        network, classes, superclass_names = Even(), ["b", "c", "a"], []  # type: ignore[var-annotated]
 
         class config:  # noqa: N801
             class data:  # noqa: N801

@@ -13,8 +13,8 @@ from PIL import Image
 from served import DEEP, tensorboard, texts, wait_for
 
 from vgg_cifar.composition import compose_and_check
+from vgg_cifar.runs.custom_scalars import TRAINING
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.layout import TRAINING
 
 A_LINE = "e.getAttribute('d').includes('L')"  # from one point to another, not a point alone
 

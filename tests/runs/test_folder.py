@@ -113,6 +113,38 @@ def test_a_result_that_is_not_there_is_empty_and_one_that_is_damaged_is_named(fo
     assert "\n" not in str(caught.value)
 
 
+def test_the_last_process_is_the_one_that_resumed_last(folder: RunFolder) -> None:
+    assert folder.last_process() == {"command": [], "git": {}, "packages": {}, "hardware": {}}
+    first: dict[str, Any] = {
+        "command": ["python", "src/train.py"], "git": {"commit": "a", "dirty": True}, "packages": {"torch": "2"},
+        "hardware": {"precision": "32-true", "ranks": 2, "gpus": ["H100"], "cores": 8}, "start": "now",
+    }  # fmt: skip
+    folder.write_manifest(first | {"seed": 1})
+    assert folder.last_process() == first | {"seed": 1}
+    second = first | {"git": None, "hardware": {"precision": None}}
+    folder.write_manifest(first | {"resumed": [first, second]})
+    assert folder.last_process() == second | {"git": {}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"resumed": {"0": {}}}, {"resumed": "ab"}, {"resumed": [1]}, {"git": "a"}, {"git": {"commit": ["a"]}},
+        {"git": {"dirty": "no"}}, {"hardware": [1]}, {"hardware": {"precision": 32}}, {"hardware": {"ranks": "2"}},
+        {"hardware": {"gpus": "H100"}}, {"hardware": {"gpus": [None]}}, {"command": "python"}, {"command": [3]},
+        {"packages": ["torch"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_manifest_that_says_of_its_process_what_cannot_be_is_damaged(
+    folder: RunFolder, damage: dict[str, Any]
+) -> None:
+    for manifest in (damage,) if "resumed" in damage else (damage, {"resumed": [{}, damage]}):
+        folder.write_manifest(manifest)
+        with pytest.raises(UserError, match=r"manifest\.json is damaged: it does not say on what the run was trained"):
+            folder.last_process()
+
+
 @pytest.mark.parametrize("lock_file", [True, False])
 def test_a_dead_runs_running_reads_as_interrupted(folder: RunFolder, lock_file: bool) -> None:
     if lock_file:

@@ -1,16 +1,12 @@
 """TensorBoard: the scalars of metrics.csv under the same names, accuracies by superclass, images, charts together."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from vgg_cifar.data import files
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.layout import layout
 
 
 def events(folder: RunFolder) -> EventAccumulator:
@@ -54,19 +50,6 @@ def test_accuracies_by_superclass_make_up_the_accuracy(train: Callable[..., RunF
             parts = zip(*([event.value for event in written.Scalars(tag)] for tag in tags), strict=True)
             assert [sum(each) / 20 for each in parts] == pytest.approx(whole, rel=1e-5)
     assert not any("by_superclass" in name for name in folder.read_result())
-
-
-def test_without_superclasses_there_are_no_charts_of_them() -> None:
-    assert layout([], "val").keys() == {"training"}
-
-
-def test_the_charts_of_cifar100_show_each_superclass_once(real_data: Path) -> None:
-    names = files.load("cifar100", real_data, download=False).superclasses
-    charts = layout(names, "test")["test top-1 by superclass"]
-    assert "superclasses 1 to 5" not in charts
-    shown = [pattern for _, patterns in charts.values() for pattern in patterns]
-    for name in names:
-        assert sum(bool(re.match(pattern, f"test_top1_by_superclass/{name}")) for pattern in shown) == 1
 
 
 def test_augmented_images_are_shown(train: Callable[..., RunFolder]) -> None:

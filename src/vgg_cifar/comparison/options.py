@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vgg_cifar.comparison.runs import Run, is_number
+from vgg_cifar.comparison.runs import Run
 from vgg_cifar.config import is_beside_the_point
+from vgg_cifar.spreadsheet import is_number
 
 SEED = "seed"
 ABSENT = "-"

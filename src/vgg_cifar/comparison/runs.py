@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -234,11 +233,3 @@ def _options(raw: dict[str, Any], shapes: dict[Any, dict[str, Any]]) -> dict[str
     if shape not in shapes:
         shapes[shape] = {key: value for key, value in flat(with_later_options(raw)).items() if key not in options}
     return {str(key): spelled(value) for key, value in (shapes[shape] | options).items()}
-
-
-def is_number(text: str) -> bool:
-    """Whether a text says a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -53,8 +53,8 @@ class DataModule(LightningDataModule):
         self.mix = mix
         self.side = side
         self.monitor_test = monitor_test
-        self.dataset = (dataset or options.load()).part(options.train_size, options.test_size, options.seed)
-        self.train, self.val = self.dataset.hold_out(options.val_fraction, options.seed)
+        self.dataset = options.cut(dataset or options.load())
+        self.train, self.val = options.hold_out(self.dataset)
         self._resident: dict[str, Split] = {}
         self._test_loader: EvalLoader | None = None
 

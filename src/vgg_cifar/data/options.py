@@ -11,7 +11,7 @@ from pydantic import Field
 from vgg_cifar.options import Count, Fraction, Options, Positive
 
 if TYPE_CHECKING:
-    from vgg_cifar.data.dataset import Dataset
+    from vgg_cifar.data.dataset import Dataset, Split
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEFAULT_ROOT = PROJECT / "data"
@@ -38,6 +38,14 @@ class _Data(Options):
     """Red, green and blue that are subtracted, for pixels in [0, 1]."""
     std: Annotated[list[Positive], Field(min_length=3, max_length=3)]
     """Red, green and blue that are divided by, for pixels in [0, 1]."""
+
+    def cut(self, dataset: Dataset) -> Dataset:
+        """As many of the images as a run uses."""
+        return dataset.part(self.train_size, self.test_size, self.seed)
+
+    def hold_out(self, dataset: Dataset) -> tuple[Split, Split | None]:
+        """The training images to learn from, and those that are held out; None where none are."""
+        return dataset.hold_out(self.val_fraction, self.seed)
 
 
 class _Files(_Data):

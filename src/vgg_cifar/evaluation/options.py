@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from vgg_cifar.errors import UserError
-from vgg_cifar.options import Count, Options, in_one_line
+from vgg_cifar.options import Count, Options
 
 
 class EvaluationOptions(Options):
@@ -25,22 +24,3 @@ class EvaluationOptions(Options):
     """Whether tables, pictures and a page are made, and not the numbers alone."""
     devices: Count = 1
     """GPUs, or processes on a CPU; the answers do not depend on it."""
-
-
-def options_of(typed: dict[str, str | None]) -> EvaluationOptions:
-    """The options as they were typed; what is None was not.
-
-    Raises:
-        UserError: naming the first that is not allowed.
-    """
-    raw = {key: _value(value) for key, value in typed.items() if value is not None}
-    try:
-        return EvaluationOptions.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(in_one_line(error, raw, EvaluationOptions)) from error
-
-
-def _value(typed: str) -> object:
-    if typed.isascii() and typed.isdecimal():
-        return int(typed)
-    return {"true": True, "false": False}.get(typed, typed)

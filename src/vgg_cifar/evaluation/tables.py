@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vgg_cifar.evaluation.findings import Findings
+from vgg_cifar.spreadsheet import cell
 
 
 def per_class(found: Findings) -> str:
     """CSV, a row per class: how it was recognised, and what it was most often taken for."""
-    scores, classes, superclasses = found.scores, found.classes, found.superclass_names
+    scores, (classes, superclasses) = found.scores, _names(found)
     mistakes = scores.confusion - scores.confusion.diagonal().diag()
     in_top5 = (scores.ranked == scores.labels[:, None]).any(1)
     rows = []
@@ -33,7 +34,7 @@ def per_class(found: Findings) -> str:
 
 def predictions(found: Findings) -> str:
     """CSV, a row per image: its label, what was said, and how probable that was thought."""
-    scores, classes, superclasses = found.scores, found.classes, found.superclass_names
+    scores, (classes, superclasses) = found.scores, _names(found)
     top = scores.ranked.shape[1]
     names = ["index", "label", "predicted", "class", "predicted_class"]
     names += ["superclass", "predicted_superclass"] if superclasses else []
@@ -55,6 +56,11 @@ def predictions(found: Findings) -> str:
             row += [classes[each], _number(probability)]
         rows.append(row)
     return _csv(names, rows)
+
+
+def _names(found: Findings) -> tuple[list[str], list[str]]:
+    """Of the classes, and of each one's superclass; none is a formula."""
+    return [cell(name) for name in found.classes], [cell(name) for name in found.superclass_names]
 
 
 def _number(value: Any) -> str:

@@ -1,5 +1,1 @@
 """From a trained network to a file that other programs run, and the proof that it is the same network."""
-
-from vgg_cifar.exporting.exporting import export
-
-__all__ = ["export"]

@@ -6,7 +6,6 @@ import json
 import math
 from typing import Any
 
-from vgg_cifar.errors import UserError
 from vgg_cifar.model import VGGOptions
 from vgg_cifar.trained import Trained
 
@@ -33,12 +32,7 @@ def describe(trained: Trained, *, tested: bool) -> dict[str, str]:
         UserError: if the run's manifest is damaged.
     """
     folder, data = trained.folder, trained.config.data
-    manifest, result = folder.read_manifest(), folder.read_result()
-    try:
-        process = (manifest.get("resumed") or [manifest])[-1]
-        git = dict(process.get("git") or {})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.manifest} is damaged: it does not say of which commit the run is") from error
+    git, result = folder.last_process()["git"], folder.read_result()
     same = tested and (trained.checkpoint, trained.epoch) == tuple(
         result.get(key) for key in ("tested_checkpoint", "tested_epoch")
     )
@@ -53,7 +47,7 @@ def describe(trained: Trained, *, tested: bool) -> dict[str, str]:
         "dirty": git.get("dirty"),
         "data": data.name,
         "classes": trained.classes,
-        "superclasses": trained.superclasses,
+        "superclasses": trained.superclass_names,
         "mean": data.mean,
         "std": data.std,
     }

@@ -13,6 +13,7 @@ from vgg_cifar.errors import RunError, UserError, first_line
 from vgg_cifar.exporting import quantised
 from vgg_cifar.exporting.about import describe
 from vgg_cifar.exporting.formats import FORMATS, need
+from vgg_cifar.exporting.options import ExportOptions, FormatName
 from vgg_cifar.exporting.place import Place, describe_file, place
 from vgg_cifar.exporting.proof import BOUND, Proof, Reference, compare, network_of, speed
 from vgg_cifar.runs.folder import RunFolder, why_not
@@ -29,14 +30,10 @@ INT8 = "onnx_int8"
 
 def export(
     folder: RunFolder,
-    formats: Sequence[str],
+    options: ExportOptions,
     which: str | None = None,
-    images: int | Literal["all"] | None = None,
     data_root: str | None = None,
     allow: Sequence[str] = (),
-    *,
-    int8: bool = False,
-    measure: bool = True,
     to: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Write a run's network in some formats, and prove of each file that it is the network.
@@ -46,14 +43,10 @@ def export(
 
     Args:
         folder: the run's.
-        formats: some of `FORMATS`.
+        options: which files, and what to find out of each.
         which: "best", "last" or a checkpoint's file; None takes the one that the run itself tested.
-        images: test images of the proof, the same share of every class; None takes 1,000, or all where there are
-            fewer; 0 proves nothing.
         data_root: where the images are, if no longer where the run found them.
         allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
-        int8: whether to quantise the ONNX file too, by training images; what that costs is reported, not bounded.
-        measure: whether to measure images per second.
         to: another folder for the files; None is the run's own `export/`.
 
     Returns:
@@ -63,6 +56,7 @@ def export(
         UserError: if there is no such checkpoint, a package is missing, or the images are not to be had.
         RunError: if a format does not take the network, a file cannot be written, or it does not agree.
     """
+    formats, images, int8 = list(dict.fromkeys(options.format)), options.images, options.int8
     need(formats)
     if int8 and "onnx" not in formats:
         raise UserError("int8: is made from an ONNX file; add format=onnx")
@@ -72,7 +66,7 @@ def export(
     dataset = _dataset(trained, optional=not int8) if int8 or images != 0 else None
     reference = Reference.of(trained, _some(dataset, images)) if dataset is not None and images != 0 else None
     with place(target) as where:
-        work = _Work(trained, about, reference, measure, where)
+        work = _Work(trained, about, reference, options.speed, where)
         found: dict[str, dict[str, Any]] = {}
         for name in formats:
             found[name] = work.make(name)
@@ -103,7 +97,7 @@ class _Work:
             "pytorch_images_per_second": speed(network_of(trained)) if measure else None,
         }
 
-    def make(self, name: str) -> dict[str, Any]:
+    def make(self, name: FormatName) -> dict[str, Any]:
         """Write, prove and keep a file; what is known of it."""
         kind = FORMATS[name]
         path = self.where.aside / kind.file
@@ -117,7 +111,7 @@ class _Work:
         _attempt(path, "made of this network", lambda: quantised.quantise(model, images, path))
         return self._keep(INT8, path, "onnx", bound=None)
 
-    def _keep(self, name: str, path: Path, format_: str, bound: float | None) -> dict[str, Any]:
+    def _keep(self, name: str, path: Path, format_: FormatName, bound: float | None) -> dict[str, Any]:
         kind = FORMATS[format_]
         predict = _attempt(path, "run", lambda: kind.run(path, self.trained))
         reference = self.reference
@@ -157,7 +151,7 @@ def _dataset(trained: Trained, *, optional: bool) -> Dataset:
     """The run's images, as many as it used."""
     options = trained.config.data
     try:
-        return options.load().part(options.train_size, options.test_size, options.seed)
+        return options.cut(options.load())
     except UserError as error:
         without = "; images=0 exports without a proof" if optional else ""
         raise UserError(f"{error}{without}") from error
@@ -172,6 +166,5 @@ def _some(dataset: Dataset, images: int | Literal["all"] | None) -> Split:
 
 def _calibration(dataset: Dataset, trained: Trained) -> Split:
     """Training images that the run learned from."""
-    options = trained.config.data
-    train, _ = dataset.hold_out(options.val_fraction, options.seed)
+    train, _ = trained.config.data.hold_out(dataset)
     return train.take(stratified(train.labels, min(quantised.CALIBRATION, len(train)), 0, "int8"))

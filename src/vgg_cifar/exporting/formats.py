@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vgg_cifar.errors import UserError
 from vgg_cifar.exporting.about import IMAGES, NORMALISED, architecture
+from vgg_cifar.exporting.options import FormatName
 from vgg_cifar.exporting.portable import Portable, plain
 from vgg_cifar.trained import Trained
 
@@ -131,7 +132,7 @@ class Format:
     is_program: bool = True
 
 
-FORMATS = {
+FORMATS: dict[FormatName, Format] = {
     "onnx": Format("model.onnx", ("torch", "onnx", "onnxscript", "onnxruntime"), write_onnx, run_onnx),
     "torch_export": Format("model.pt2", ("torch",), write_torch_export, run_torch_export),
     "safetensors": Format(
@@ -140,15 +141,13 @@ FORMATS = {
 }
 
 
-def need(formats: Sequence[str]) -> None:
-    """Refuse formats that are not there, or whose packages are not.
+def need(formats: Sequence[FormatName]) -> None:
+    """Refuse formats whose packages are not there.
 
     Raises:
         UserError: for the first such one.
     """
     for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"format: should be {', '.join(FORMATS)}, or several of them with commas, is {name!r}")
         for package in FORMATS[name].packages:
             if importlib.util.find_spec(package) is None:
                 raise UserError(

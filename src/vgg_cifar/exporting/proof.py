@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from vgg_cifar.data.dataset import Split
-from vgg_cifar.data.loader import Normalise
 from vgg_cifar.exporting.formats import Predict
 from vgg_cifar.trained import Trained
 
@@ -74,16 +73,8 @@ class Reference:
 
 
 def network_of(trained: Trained) -> Predict:
-    """The network as the run evaluates it, in float32, with the run's own preprocessing."""
-    data = trained.config.data
-    normalise = Normalise.of(data.mean, data.std, torch.device("cpu"))
-
-    def predict(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = trained.network(normalise(images.permute(0, 3, 1, 2)))
-        return logits.float().softmax(1)
-
-    return predict
+    """The network itself, asked as a file is."""
+    return lambda images: trained.probabilities(images.permute(0, 3, 1, 2))
 
 
 def pictures(split: Split) -> Tensor:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vgg_cifar.errors import printable
 from vgg_cifar.prediction.predictor import Prediction
+from vgg_cifar.spreadsheet import cell
 
 DIGITS = 6
 """Of a probability, those that count."""
@@ -81,9 +82,9 @@ class Csv:
         return self._lines([["file", "rank", "class", "superclass", "probability"]])
 
     def add(self, answers: Answers) -> str:
-        """The lines; signs that a terminal would obey are spelled out."""
+        """The lines; signs that a terminal would obey are spelled out, and no name is a formula."""
         return self._lines(
-            [printable(name), rank, printable(each), printable(self.superclass_of(each) or ""), _short(probability)]
+            [_word(name), rank, _word(each), _word(self.superclass_of(each) or ""), _short(probability)]
             for name, prediction in answers
             for rank, (each, probability) in enumerate(prediction.top(self.top), start=1)
         )
@@ -159,6 +160,10 @@ class Table:
         with self.console.capture() as captured:
             self.console.print(table)
         return "".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
+
+
+def _word(name: str) -> str:
+    return cell(printable(name))
 
 
 def _short(probability: float) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from vgg_cifar import hardware
-from vgg_cifar.data.loader import Normalise
-from vgg_cifar.errors import RunError, UserError
+from vgg_cifar.errors import UserError
 from vgg_cifar.prediction import images as pictures
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.trained import Trained, restore
@@ -75,9 +73,7 @@ class Predictor:
         self.trained = trained
         self.classes = trained.classes
         self.device = _device(device)
-        self._network = trained.network.float().eval().to(self.device)
-        data = trained.config.data
-        self._normalise = Normalise.of(data.mean, data.std, self.device)
+        trained.network.to(self.device)
 
     @classmethod
     def load(
@@ -88,8 +84,8 @@ class Predictor:
 
     def superclass(self, name: str) -> str | None:
         """Of the class of this name; None where classes have none."""
-        superclasses = self.trained.superclasses
-        return superclasses[self.classes.index(name)] if superclasses else None
+        names = self.trained.superclass_names
+        return names[self.classes.index(name)] if names else None
 
     def predict(self, images: One | Sequence[One], batch_size: int = 64) -> list[Prediction]:
         """What the network takes each image for.
@@ -132,12 +128,7 @@ class Predictor:
         count = len(images)
         if count < LEAST:
             images = torch.cat([images, images[:1].expand(LEAST - count, -1, -1, -1)])
-        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False), _all_digits(self.device):
-            logits = self._network(self._normalise(images.to(self.device)))[:count].cpu()
-        if not logits.isfinite().all():
-            raise RunError(f"{self.trained.folder.path}: the network computes numbers that are not finite")
-        probabilities: Tensor = logits.clone().softmax(1)  # a clone is out of inference mode: a tensor like any other
-        return probabilities
+        return self.trained.probabilities(images.to(self.device))[:count].cpu()
 
     def _prediction(self, probabilities: Tensor) -> Prediction:
         values, order = probabilities.sort(descending=True, stable=True)
@@ -171,20 +162,3 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one word for it
         raise UserError(f"device: torch finds no {name} on this machine; use auto or cpu") from error
     return device
-
-
-@contextmanager
-def _all_digits(device: torch.device) -> Iterator[None]:
-    """Keep a GPU from multiplying in TF32, which has fewer digits than float32 and is how torch convolves by itself."""
-    if device.type != "cuda":
-        yield
-        return
-    settings: list[Any] = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-    before = [each.fp32_precision for each in settings]
-    try:
-        for each in settings:
-            each.fp32_precision = "ieee"
-        yield
-    finally:
-        for each, precision in zip(settings, before, strict=True):
-            each.fp32_precision = precision

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from vgg_cifar.comparison import Comparison
 from vgg_cifar.comparison.options import of, typed
-from vgg_cifar.comparison.runs import is_number
+from vgg_cifar.spreadsheet import cell
 
 
 def table(found: Comparison, folders: Mapping[int, str]) -> str:
@@ -21,25 +21,18 @@ def table(found: Comparison, folders: Mapping[int, str]) -> str:
     numbers = sorted({name for run in found.runs for name in run.metrics()}, key=_metrics_first)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["number", "folder", "status", "error", "seed", "commit", *map(_cell, map(typed, found.keys)),
-                   *map(_cell, numbers)])  # fmt: skip
+    rows.writerow(["number", "folder", "status", "error", "seed", "commit", *map(cell, map(typed, found.keys)),
+                   *map(cell, numbers)])  # fmt: skip
     for run in found.runs:
         git = run.manifest.get("git")
         commit = git.get("commit") if isinstance(git, dict) else None
         words = [folders[run.number], run.status, run.error, run.seed, commit, *of(run, found.keys).values()]
         values = run.metrics()
         rows.writerow(
-            [run.number, *map(_cell, words), *(repr(values[name]) if name in values else "" for name in numbers)]
+            [run.number, *map(cell, words), *(repr(values[name]) if name in values else "" for name in numbers)]
         )
     return text.getvalue().encode("utf-8", "replace").decode()
 
 
 def _metrics_first(name: str) -> tuple[bool, str]:
     return "/" not in name, name
-
-
-def _cell(value: object) -> str:
-    """A text that no spreadsheet takes for a formula, and that holds no zero byte."""
-    words = "" if value is None else str(value).replace("\0", "")
-    risky = words.lstrip()[:1] in ("=", "+", "-", "@") or words[:1] in ("\t", "\r")
-    return f"'{words}" if risky and words and not is_number(words) and words != "-" else words

@@ -23,6 +23,16 @@ from vgg_cifar.runs.lock import Lock
 
 LARGEST = 2**26
 """Bytes of a configuration, a manifest, a result or a table of metrics."""
+OF_A_PROCESS: dict[tuple[str, str], type] = {
+    ("git", "commit"): str,
+    ("git", "dirty"): bool,
+    ("hardware", "accelerator"): str,
+    ("hardware", "cpu"): str,
+    ("hardware", "gpus"): list,
+    ("hardware", "precision"): str,
+    ("hardware", "ranks"): int,
+}
+"""What other parts read of a process in a manifest."""
 
 
 class RunFolder:
@@ -138,6 +148,29 @@ class RunFolder:
     def read_manifest(self) -> dict[str, Any]:
         """The manifest, or an empty dict where there is none."""
         return read_json(self.manifest)
+
+    def last_process(self) -> dict[str, Any]:
+        """What the manifest says of the process that trained last, which resumed the run or was its only one.
+
+        Returns:
+            Its own account as it stands, with `command` (words) and the dicts `git`, `packages` and `hardware`, each
+            empty where the manifest lacks it; what `OF_A_PROCESS` names is of that type, or null, or absent.
+
+        Raises:
+            UserError: if the manifest cannot be read, or says something of another kind.
+        """
+        manifest = self.read_manifest()
+        resumed = manifest.get("resumed") or [manifest]
+        process = resumed[-1] if isinstance(resumed, list) else None
+        if isinstance(process, dict):
+            parts = {name: process.get(name) or {} for name in ("git", "packages", "hardware")}
+            found = process | {"command": process.get("command") or []} | parts
+            if _are_words(found["command"]) and all(isinstance(part, dict) for part in parts.values()):
+                kinds = [(parts[part].get(key), kind) for (part, key), kind in OF_A_PROCESS.items()]
+                words = parts["hardware"].get("gpus") or []
+                if _are_words(words) and all(isinstance(value, kind | None) for value, kind in kinds):
+                    return found
+        raise UserError(f"{self.manifest} is damaged: it does not say on what the run was trained")
 
     def read_result(self) -> dict[str, Any]:
         """The result, or an empty dict where there is none; a dead run's "running" reads "interrupted"."""
@@ -302,3 +335,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)

@@ -58,7 +58,10 @@ class Histograms(Checkpoint):
         cut_short = steps == trainer.max_steps
         if not (trainer.is_global_zero and (trainer.is_last_batch or cut_short)):
             return False
-        return cut_short or due(trainer.current_epoch, trainer.max_epochs or 0, self.times)
+        if cut_short:
+            return True
+        assert trainer.max_epochs  # of a run that ends by its epochs
+        return due(trainer.current_epoch, trainer.max_epochs, self.times)
 
 
 def due(epoch: int, epochs: int, times: int) -> bool:

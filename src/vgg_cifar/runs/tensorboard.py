@@ -13,8 +13,8 @@ from torchvision.utils import make_grid
 
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.runs.custom_scalars import custom_scalars
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.layout import layout
 
 WRITER = "tensorboard.summary.writer.event_file_writer"
 
@@ -75,7 +75,7 @@ class Dashboard(TensorBoardLogger):
         """Write what does not change while the run goes on."""
         writer = self.experiment
         shown = "test" if datamodule.val is None else "val"
-        writer.add_custom_scalars(layout(datamodule.dataset.superclasses, shown))
+        writer.add_custom_scalars(custom_scalars(datamodule.dataset.superclasses, shown))
         if config.logger.images:
             indices = torch.arange(min(config.logger.images, len(datamodule.train)))
             images = datamodule.train.images[indices]

@@ -30,7 +30,7 @@ OF_CIFAR100 = {
 IN_A_CHART = 5
 
 
-def layout(superclasses: Sequence[str], split: str) -> dict[str, dict[str, list[str | list[str]]]]:
+def custom_scalars(superclasses: Sequence[str], split: str) -> dict[str, dict[str, list[str | list[str]]]]:
     """Categories of charts, for `SummaryWriter.add_custom_scalars`.
 
     Args:
