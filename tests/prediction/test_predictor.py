@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +82,13 @@ def test_a_prediction_ranks_all_classes(predictor: Predictor, noise: Tensor) -> 
         found.superclass = "other"  # type: ignore[misc]
 
 
-def test_equally_likely_classes_keep_their_order() -> None:
+def test_equally_likely_classes_keep_their_order(predictor: Predictor) -> None:
     class Even(torch.nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return torch.zeros(len(images), 3)
 
-    class Restored:
-        network, classes, superclass_names = Even(), ["b", "c", "a"], []  # type: ignore[var-annotated]
-
-        class config:  # noqa: N801
-            class data:  # noqa: N801
-                mean = std = [0.5] * 3
-
-    found = Predictor(Restored(), "cpu").predict(np.zeros((32, 32, 3), np.uint8))  # type: ignore[arg-type]
+    trained = replace(predictor.trained, network=Even(), classes=["b", "c", "a"], superclass_names=[])
+    found = Predictor(trained, "cpu").predict(np.zeros((32, 32, 3), np.uint8))
     assert found == [Prediction(("b", "c", "a"), (pytest.approx(1 / 3),) * 3, None)]  # type: ignore[arg-type]
 
 

@@ -238,12 +238,6 @@ def test_a_damaged_configuration_is_named_in_one_line(folder: RunFolder, content
     assert "\n" not in str(caught.value)
 
 
-def test_an_evaluation_lies_in_a_room_of_its_own(folder: RunFolder) -> None:
-    for top1 in (0.25, 0.5):
-        folder.write_evaluation({"test/top1": top1, "test/loss": float("nan")})
-    assert json.loads((folder.evaluation / "metrics.json").read_text()) == {"test/top1": 0.5, "test/loss": None}
-
-
 def test_a_folder_without_a_run_is_refused_naming_the_option(folder: RunFolder) -> None:
     with pytest.raises(UserError, match=f"^resume: there is no run in {folder.path}"):
         RunFolder.existing(folder.path, "resume")
