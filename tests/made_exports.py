@@ -24,7 +24,7 @@ def dataset(folder: RunFolder) -> Dataset:
 
 
 def asked(folder: RunFolder, images: Tensor) -> Tensor:
-    """What the run's network says of images [n, 3, 32, 32], by the way that evaluation takes."""
+    """What the run's network says of images [n, 3, 32, 32], in float32."""
     trained = restore(folder)
     normalise = Normalise.of(trained.config.data.mean, trained.config.data.std, torch.device("cpu"))
     with torch.no_grad():

@@ -54,7 +54,8 @@ def export(
 
     Raises:
         UserError: if there is no such checkpoint, a package is missing, or the images are not to be had.
-        RunError: if a format does not take the network, a file cannot be written, or it does not agree.
+        RunError: if a format does not take the network, a file cannot be written or does not agree, or the network
+            computes numbers that are not finite.
     """
     formats, images, int8 = list(dict.fromkeys(options.format)), options.images, options.int8
     need(formats)
