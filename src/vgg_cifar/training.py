@@ -275,6 +275,7 @@ class _Run:
 
     def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
         """Read the test set once, with the checkpoint that the run would ship."""
+        trainer.strategy.barrier("all is saved")  # by rank 0
         which = "best" if self.folder.checkpoint("best").is_file() else "last"
         try:
             checkpoint = checkpoints.read(self.folder.checkpoint(which))
