@@ -10,6 +10,7 @@ import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
 import sys
+from pathlib import Path
 
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
@@ -22,7 +23,7 @@ OWN = ("run", "checkpoint", "to", "data.root", "allow")
 def main() -> int:
     """Evaluate, write, and compare with what the run itself found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
-    sources = listed(given["run"])
+    sources = _sources(given["run"])
     if not sources:
         raise UserError("run: which one? run=outputs/train/...")
     if len(sources) > 1 and given["to"] is None:
@@ -34,17 +35,23 @@ def main() -> int:
     from vgg_cifar.reporting.evaluation_report import write_evaluation
     from vgg_cifar.reporting.terminal import evaluated
     from vgg_cifar.runs.folder import RunFolder
+    from vgg_cifar.signals import Signals
     from vgg_cifar.trained import restore
 
     folders = [RunFolder.existing(source, "run") for source in sources]
     which, root, allow = given["checkpoint"], given["data.root"], listed(given["allow"])
-    found = evaluate([restore(folder, which, root, allow) for folder in folders], options)
-    if found is None:
-        return 0  # another process tells
-    place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
-    write_evaluation(found, place, report=options.report)
-    evaluated(found, place)
+    with Signals().taken():
+        found = evaluate([restore(folder, which, root, allow) for folder in folders], options)
+        if found is None:
+            return 0  # another process tells
+        place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
+        evaluated(found, write_evaluation(found, place, report=options.report))
     return 0
+
+
+def _sources(typed: str | None) -> list[str]:
+    """The runs; a folder may have a comma in its name."""
+    return [typed] if typed and Path(typed).expanduser().is_dir() else listed(typed)
 
 
 if __name__ == "__main__":

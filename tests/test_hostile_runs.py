@@ -268,7 +268,18 @@ def test_a_lock_that_was_laid_as_a_trap_overwrites_nothing(
     assert (tmp_path / "victim").read_text() == "dear"
 
 
-@pytest.mark.parametrize("name", ["train.log", "metrics.csv", "checkpoints/last.ckpt", "checkpoints", "tensorboard"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train.log",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "checkpoints",
+        "tensorboard",
+        "evaluation",
+        "evaluation/figures",
+    ],
+)
 @pytest.mark.parametrize("command", ["going on", "evaluating", "predicting", "exporting"])
 def test_a_link_in_a_run_folder_is_refused_and_nothing_written_through_it(
     folder: RunFolder, typed: Callable[..., Answer], command: str, name: str, tmp_path: Path
@@ -276,6 +287,7 @@ def test_a_link_in_a_run_folder_is_refused_and_nothing_written_through_it(
     victim = tmp_path / "victim"
     victim.write_text("dear")
     path = folder.path / name
+    path.parent.mkdir(exist_ok=True)
     if path.is_dir():
         path.rename(tmp_path / "aside")
     path.unlink(missing_ok=True)

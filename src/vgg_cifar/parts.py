@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -32,6 +33,21 @@ def make_datamodule(config: Config) -> DataModule:
         side=None if config.resizing.name == "none" else config.resizing.side,
         monitor_test=config.monitor_test,
     )
+
+
+def evaluated_images(config: Config, split: str, count: int, ranks: int) -> int:
+    """How many of a split's images a run evaluates, whose limit is in batches of each device, as Lightning reads it.
+
+    Args:
+        config: of the run.
+        split: "val" or "test".
+        count: images of the split.
+        ranks: devices of the run.
+    """
+    limit = config.trainer.limit_val_batches if split == "val" else config.trainer.limit_test_batches
+    step = config.data.eval_batch_size * ranks
+    batches = math.ceil(count / step)
+    return min(count, step * (min(limit, batches) if isinstance(limit, int) else int(limit * batches)))
 
 
 def make_classifier(config: Config, datamodule: DataModule) -> Classifier:

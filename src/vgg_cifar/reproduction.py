@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import signal
@@ -26,7 +25,7 @@ from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError, printable
 from vgg_cifar.options import flat, quoted, spelled
-from vgg_cifar.parts import make_datamodule, make_trainer
+from vgg_cifar.parts import evaluated_images, make_datamodule, make_trainer
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
@@ -248,15 +247,9 @@ def _notes(stored: _Manifest, now: _Manifest, config: Config) -> Iterator[str]:
 
 def _evaluated(config: Config, datamodule: DataModule, ranks: Any) -> dict[str, int]:
     """How many images of each split an evaluation reads."""
-    of = {
-        "val": (len(datamodule.val or ()), config.trainer.limit_val_batches),
-        "test": (len(datamodule.dataset.test), config.trainer.limit_test_batches),
-    }
-    batch = config.data.eval_batch_size * (ranks if type(ranks) is int else 1)
-    return {
-        split: min(count, limit * batch) if isinstance(limit, int) else math.ceil(count * limit)
-        for split, (count, limit) in of.items()
-    }
+    counts = {"val": len(datamodule.val or ()), "test": len(datamodule.dataset.test)}
+    ranks = ranks if type(ranks) is int else 1
+    return {split: evaluated_images(config, split, count, ranks) for split, count in counts.items()}
 
 
 def _train(again: RunFolder, overrides: list[str], typed: list[str]) -> int:

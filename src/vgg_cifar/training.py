@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import time
 import traceback
@@ -75,9 +76,9 @@ def run(config: Config, folder: RunFolder, overrides: list[str], changed: dict[s
         this = _Run(config, folder, overrides, changed or {}, signals)
         with signals.taken(), writing_threads_are_quiet():
             code = this.execute()
-        if code == DONE and this.first:
-            this.evaluate()
-        return code
+            if code == DONE and this.first:
+                this.evaluate()
+            return code
     except RunError as error:
         log.error("The run failed: %s", error)
         return FAILED
@@ -196,14 +197,14 @@ class _Run:
         from vgg_cifar.evaluation.evaluating import evaluate
         from vgg_cifar.reporting.evaluation_report import write_evaluation
 
-        again = f".venv/bin/python src/evaluate.py run={self.folder.path}"
+        again = f".venv/bin/python src/evaluate.py run={shlex.quote(str(self.folder.path))}"
         disconnect()
         try:
             trained = restore(self.folder, self.result["tested_checkpoint"], config=self.config)
             found = evaluate([trained], known=self.outputs.logits)
             assert found is not None
             log.info("What it knows: %s", write_evaluation(found, self.folder.evaluation))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             log.warning("The run is finished, its evaluation was interrupted; it is made by %s", again)
         except Exception as error:
             log.warning("The run is finished, its evaluation failed: %s; it is made by %s", first_line(error), again)
@@ -274,6 +275,7 @@ class _Run:
 
     def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
         """Read the test set once, with the checkpoint that the run would ship."""
+        trainer.strategy.barrier("all is saved")  # by rank 0
         which = "best" if self.folder.checkpoint("best").is_file() else "last"
         try:
             checkpoint = checkpoints.read(self.folder.checkpoint(which))

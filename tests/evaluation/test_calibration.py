@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from vgg_cifar.evaluation.calibration import at, reliability, temperature
+from vgg_cifar.evaluation.calibration import Reliability, at, reliability, temperature
 
 
 def answers(count: int, scale: float = 1.0, classes: int = 10, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -18,9 +18,14 @@ def answers(count: int, scale: float = 1.0, classes: int = 10, seed: int = 0) ->
     return (scale * logits).log_softmax(1), labels
 
 
+def curve_of(log_probabilities: Tensor, labels: Tensor, bins: int = 15) -> Reliability:
+    confidence, answer = log_probabilities.exp().max(1)
+    return reliability(confidence, answer == labels, bins)
+
+
 def test_answers_that_are_right_as_often_as_they_say_have_no_error_and_temperature_one() -> None:
     log_probabilities, labels = answers(40_000)
-    assert reliability(log_probabilities, labels).error < 0.01
+    assert curve_of(log_probabilities, labels).error < 0.01
     assert temperature(log_probabilities, labels) == pytest.approx(1, abs=0.02)
 
 
@@ -29,7 +34,7 @@ def test_the_temperature_takes_back_what_logits_were_multiplied_with(scale: floa
     log_probabilities, labels = answers(40_000, scale)
     found = temperature(log_probabilities, labels)
     assert found == pytest.approx(scale, rel=0.02)
-    before, after = (reliability(seen, labels).error for seen in (log_probabilities, at(log_probabilities, found)))
+    before, after = (curve_of(seen, labels).error for seen in (log_probabilities, at(log_probabilities, found)))
     assert before > 0.1
     assert after < 0.01
 
@@ -57,12 +62,12 @@ def test_the_temperature_stays_within_its_bounds_where_nothing_is_wrong_or_every
 def test_the_error_is_torchmetrics(scale: float, bins: int) -> None:
     log_probabilities, labels = answers(3000, scale, classes=100, seed=1)
     theirs = multiclass_calibration_error(log_probabilities.exp(), labels, num_classes=100, n_bins=bins, norm="l1")
-    assert reliability(log_probabilities, labels, bins).error == pytest.approx(float(theirs), abs=1e-6)
+    assert curve_of(log_probabilities, labels, bins).error == pytest.approx(float(theirs), abs=1e-6)
 
 
 def test_the_curve_says_how_many_how_sure_and_how_often_right() -> None:
     probabilities = torch.tensor([[0.9, 0.1], [0.92, 0.08], [0.3, 0.7], [0.45, 0.55]])
-    curve = reliability(probabilities.log(), torch.tensor([0, 1, 1, 1]), bins=5)
+    curve = curve_of(probabilities.log(), torch.tensor([0, 1, 1, 1]), bins=5)
     assert curve.count.tolist() == [0, 0, 1, 1, 2]
     assert curve.confidence[2:].tolist() == pytest.approx([0.55, 0.7, 0.91])
     assert curve.accuracy[2:].tolist() == [1, 1, 0.5]
@@ -73,7 +78,7 @@ def test_the_curve_says_how_many_how_sure_and_how_often_right() -> None:
 
 def test_certain_answers_are_in_the_last_bin() -> None:
     certain = torch.tensor([[0.0, -200.0], [-200.0, 0.0]])
-    curve = reliability(certain, torch.tensor([0, 1]))
+    curve = curve_of(certain, torch.tensor([0, 1]))
     assert curve.count.tolist() == [0] * 14 + [2]
     assert curve.error == 0
 

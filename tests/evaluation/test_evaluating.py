@@ -18,7 +18,16 @@ METRICS = ("test/loss", "test/top1", "test/top5", "test/superclass_top1")
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("data.val_fraction=0",), ("averaging=ema",), ("averaging=swa", "averaging.start=0", "data.val_fraction=0")],
+    [
+        (),
+        ("data.val_fraction=0",),
+        ("averaging=ema",),
+        ("averaging=swa", "averaging.start=0", "data.val_fraction=0"),
+        ("trainer.precision=bf16-true",),
+        ("trainer.precision=64-true",),
+        ("trainer.limit_test_batches=2",),
+        ("trainer.limit_test_batches=0.6", "trainer.limit_val_batches=0.5"),
+    ],
 )
 def test_the_stored_metrics_are_found_again_to_the_last_digit(
     train: Callable[..., RunFolder], overrides: tuple[str, ...]
@@ -215,3 +224,19 @@ def test_a_checkpoint_may_lie_anywhere(train: Callable[..., RunFolder], tmp_path
     copied = folder.checkpoint("last").rename(tmp_path / "mine.ckpt")
     found = asked(folder, which=copied).metrics
     assert (found["checkpoint"], found["epoch"]) == ("mine", 1)
+
+
+def test_runs_that_leave_out_other_images_do_not_answer_together(train: Callable[..., RunFolder]) -> None:
+    one = train("trainer.max_epochs=1", to="one")
+    two = train("trainer.max_epochs=1", "trainer.limit_test_batches=2", to="two")
+    with pytest.raises(UserError, match=r"run: trainer\.limit_test_batches leaves 80 and 150 images"):
+        asked(one, two)
+
+
+def test_a_folder_with_a_comma_in_its_name_is_one(
+    train: Callable[..., RunFolder], command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    folder = train("trainer.max_epochs=1", to="lr=1,seed=[2]")
+    done = command("evaluate.py", f"run={folder.path}", "report=false")
+    assert done.returncode == 0, done.stderr
+    assert (folder.evaluation / "metrics.json").is_file()

@@ -15,6 +15,7 @@ from read_page import Read
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vgg_cifar.composition import compose_and_check
+from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting.evaluation_report import write_evaluation
 from vgg_cifar.runs.folder import RunFolder
@@ -90,10 +91,23 @@ def test_a_second_evaluation_takes_the_place_of_the_first(found: Findings, page:
 
 
 def test_the_numbers_alone_are_quick_to_have(found: Findings, tmp_path: Path) -> None:
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "numbers" / "report.html").write_text("of another evaluation")
     assert write_evaluation(found, tmp_path / "numbers", report=False).name == "metrics.json"
     assert [path.name for path in (tmp_path / "numbers").iterdir()] == ["metrics.json"]
     stated = json.loads((tmp_path / "numbers" / "metrics.json").read_text())
     assert stated["test/top1"] == found.metrics["test/top1"]
+
+
+def test_what_is_not_an_evaluations_is_left_alone(found: Findings, tmp_path: Path) -> None:
+    folder = found.members[0].folder.path
+    with pytest.raises(UserError, match=r"to: .* is a run's folder; leave to out"):
+        write_evaluation(found, folder)
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events").write_text("dear")
+    with pytest.raises(UserError, match=r"to: .* holds a tensorboard/ that no evaluation made"):
+        write_evaluation(found, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["events"]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from rich.console import Console
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Alter
+from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.inference import Inference
 from vgg_cifar.trained import Trained
 
@@ -56,9 +57,24 @@ class Asking:
         """
         return [inference.logits(images, name, alter) for inference in self.inferences]
 
-    def watched(self, what: str, passes: Sequence[Alter]) -> Sequence[Alter]:
+    def counted(self, images: Split, name: str) -> Split:
+        """Those images of a split that the runs themselves evaluate, whose batches may be limited.
+
+        Raises:
+            UserError: if that is not the same for all.
+        """
+        counts = {inference.counted(name, images) for inference in self.inferences}
+        if len(counts) > 1:
+            left = " and ".join(f"{count:,}" for count in sorted(counts))
+            raise UserError(
+                f"run: trainer.limit_{name}_batches leaves {left} images; "
+                "only runs with the same images can be asked together"
+            )
+        return images.take(torch.arange(counts.pop()))
+
+    def watched(self, what: str, passes: Sequence[Alter | None]) -> Iterable[Alter | None]:
         """The same passes, with a bar that moves on with each."""
-        return self._bar.track(passes, total=len(passes), description=what)  # type: ignore[return-value]
+        return self._bar.track(passes, total=len(passes), description=what)
 
 
 def together(logits: Sequence[Tensor]) -> Tensor:

@@ -40,6 +40,12 @@ class Reliability:
         return float((gaps * self.count).sum() / self.count.sum())
 
 
+def bins_of(confidence: Tensor, bins: int = BINS) -> Tensor:
+    """int64 [n], the bin of each confidence, float [n] in [0, 1]."""
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1]
+    return torch.bucketize(confidence.double(), edges)
+
+
 def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliability:
     """Compare confidence and accuracy.
 
@@ -49,8 +55,7 @@ def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliab
         bins: how many.
     """
     confidence, correct = confidence.cpu().double(), correct.cpu().double()
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1]
-    place = torch.bucketize(confidence, edges)
+    place = bins_of(confidence, bins)
     count = torch.bincount(place, minlength=bins)
     return Reliability(
         count,
@@ -59,17 +64,17 @@ def reliability(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliab
     )
 
 
-def at(log_probabilities: Tensor, temperature: float) -> Tensor:
+def at(logits: Tensor, temperature: float) -> Tensor:
     """What a network would answer at another temperature: float64 [n, classes], log(softmax(logits / temperature)).
 
     Args:
-        log_probabilities: [n, classes], as good as logits, from which they differ by a number for each image.
+        logits: [n, classes]; logarithms of probabilities are as good.
         temperature: above 0; above 1 makes answers less certain. Which class is the likeliest stays the same.
     """
-    return torch.log_softmax(log_probabilities.double() / temperature, dim=1)
+    return torch.log_softmax(logits.double() / temperature, dim=1)
 
 
-def temperature(log_probabilities: Tensor, labels: Tensor) -> float:
+def temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature in [0.05, 20] that gives these labels the highest likelihood.
 
     Fit it on validation images and on nothing else: an error measured on images that it was fitted on says little, and
@@ -77,12 +82,12 @@ def temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     Where every image is answered correctly, no temperature is low enough, and the lowest is the answer.
 
     Args:
-        log_probabilities: [n, classes], n at least 1, all finite; computed with in float64.
+        logits: [n, classes], n at least 1, all finite, or logarithms of probabilities; computed with in float64.
         labels: int64 [n].
     """
     from scipy.optimize import minimize_scalar
 
-    wide = log_probabilities.double()
+    wide = logits.double()
     chosen = labels[:, None]
 
     def loss(logarithm: float) -> float:

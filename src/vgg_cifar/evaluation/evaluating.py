@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from vgg_cifar.data.dataset import Split, stratified
+from vgg_cifar.data.dataset import Dataset, Split, stratified
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation import calibration
 from vgg_cifar.evaluation.asking import Asking, together
@@ -55,24 +54,20 @@ def evaluate(
     if split is None:
         raise UserError(f"split: {members[0].folder.path} held no images out; there is split=test alone")
     with Asking(members, options.devices) as ask:
-        own = ask.each(split, options.split) if known is None else [known]
+        images = ask.counted(split, options.split)
+        own = ask.each(images, options.split) if known is None else [known]
         logits = together(own)
-        images = split.take(torch.arange(len(logits)))  # a run may limit the batches of its test
         scores, temperature, calibrated = Scores.of(logits, images.labels, dataset.superclass_of), None, None
         if val is not None:
+            val = ask.counted(val, "val")
             of_val = logits if options.split == "val" else together(ask.each(val, "val"))
-            temperature = calibration.temperature(of_val, val.labels[: len(of_val)])
+            temperature = calibration.temperature(of_val, val.labels)
             if options.split == "test":
                 calibrated = Scores.of(logits / temperature, images.labels, dataset.superclass_of)
         metrics = _heading(members, options, ask, len(images))
         metrics |= _metrics(scores, calibrated, temperature, options.split, dataset.classes)
         if len(members) > 1:
-            each = [Scores.of(logits, images.labels, dataset.superclass_of).metrics() for logits in own]
-            metrics["members"] = [
-                {"run": str(member.folder.path), "checkpoint": member.checkpoint, "epoch": member.epoch}
-                | {f"{options.split}/{name}": value for name, value in found.items()}
-                for member, found in zip(members, each, strict=True)
-            ]
+            metrics["members"] = _by_themselves(members, own, images, dataset, options.split)
         if options.tta != "none":
             metrics["tta"] = augmented(ask, images, options.split, options.tta, dataset)
         if options.corruptions:
@@ -81,12 +76,8 @@ def evaluate(
             return None
         features = None
         if len(members) == 1:
-            if members[0].config.model.name != "custom":  # which may not be traceable
-                speed = ask.inferences[0].speed() if options.cost else None
-                metrics["cost"] = asdict(cost(members[0].network, speed))
-            places = stratified(images.labels, min(EMBEDDED, len(images)), 0, "features")
-            seen = ask.inferences[0].features(images.images[places])
-            features = None if seen is None else (seen, places)
+            metrics |= _cost(members[0], ask, options)
+            features = _features(ask, images)
     return Findings(list(members), options.split, images, dataset, scores, temperature, calibrated, features, metrics)
 
 
@@ -110,15 +101,41 @@ def _refuse_unless_they_go_together(members: Sequence[Trained], options: Evaluat
 
 def _heading(members: Sequence[Trained], options: EvaluationOptions, ask: Asking, images: int) -> dict[str, Any]:
     """What was asked, and how."""
-    first, chosen = members[0], ask.inferences[0].chosen
+    only, chosen = members[0] if len(members) == 1 else None, ask.inferences[0].chosen
     return {
         "split": options.split,
         "images": images,
-        "checkpoint": first.checkpoint,
-        "epoch": first.epoch,
+        "checkpoint": only.checkpoint if only else None,
+        "epoch": only.epoch if only else None,
         "accelerator": chosen["accelerator"],
         "precision": chosen["precision"],
     }
+
+
+def _by_themselves(
+    members: Sequence[Trained], logits: Sequence[Tensor], images: Split, dataset: Dataset, split: str
+) -> list[dict[str, Any]]:
+    """The metrics of each of several networks."""
+    found = [Scores.of(each, images.labels, dataset.superclass_of).metrics() for each in logits]
+    return [
+        {"run": str(member.folder.path), "checkpoint": member.checkpoint, "epoch": member.epoch}
+        | {f"{split}/{name}": value for name, value in each.items()}
+        for member, each in zip(members, found, strict=True)
+    ]
+
+
+def _cost(member: Trained, ask: Asking, options: EvaluationOptions) -> dict[str, Any]:
+    """What the network costs, but for a class of the user's own, which may not be traceable."""
+    if member.config.model.name == "custom":
+        return {}
+    return {"cost": asdict(cost(member.network, ask.inferences[0].speed() if options.cost else None))}
+
+
+def _features(ask: Asking, images: Split) -> tuple[Tensor, Tensor] | None:
+    """What the last layer sees of some of the images, the same share of every class, and their places."""
+    places = stratified(images.labels, min(EMBEDDED, len(images)), 0, "features")
+    seen = ask.inferences[0].features(images.images[places])
+    return None if seen is None else (seen, places)
 
 
 def _metrics(

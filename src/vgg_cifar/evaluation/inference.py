@@ -15,7 +15,8 @@ from vgg_cifar.data.loader import Alter, EvalLoader, Normalise
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.cost import Speed, measure
 from vgg_cifar.evaluation.outputs import Outputs
-from vgg_cifar.parts import make_trainer
+from vgg_cifar.parts import evaluated_images, make_trainer
+from vgg_cifar.signals import Signals
 from vgg_cifar.trained import Trained
 
 
@@ -33,11 +34,12 @@ class Inference:
     """
 
     def __init__(self, trained: Trained, devices: int = 1) -> None:
-        self.config = _here(trained, devices)
+        config, self._ranks = _here(trained, devices)
         self.outputs = Outputs()
-        self.trainer, self.chosen = make_trainer(self.config, [self.outputs], [])
+        self.trainer, self.chosen = make_trainer(config, [self.outputs, Signals()], [])
         self.classifier = Classifier(trained.network)
         self.device: torch.device = self.trainer.strategy.root_device
+        self._config = trained.config
         self._data = trained.config.data
 
     @property
@@ -45,8 +47,12 @@ class Inference:
         """Whether this process is the one that tells of what was found."""
         return self.trainer.is_global_zero
 
+    def counted(self, name: str, images: Split) -> int:
+        """How many images of a split, "test" or "val", the run itself evaluates."""
+        return evaluated_images(self._config, name, len(images), self._ranks)
+
     def logits(self, images: Split, name: str, alter: Alter | None = None) -> Tensor:
-        """What the network says of each image, as far as the run's limits on batches go.
+        """What the network says of each image.
 
         Args:
             images: n of them.
@@ -77,7 +83,7 @@ class Inference:
         Returns:
             float32 [n, features] on the CPU; None where a network of the user's own has no such layer.
         """
-        network = self.classifier.network
+        network = self._network()
         linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
         if not linear:
             return None
@@ -85,26 +91,32 @@ class Inference:
         handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().flatten(1).cpu()))
         try:
             normalise = self._normalise()
-            network.to(self.device).eval()
             for batch in images.split(self._data.eval_batch_size):
                 with self.trainer.precision_plugin.forward_context():
-                    network(normalise(batch.to(self.device)))
+                    network(self.trainer.precision_plugin.convert_input(normalise(batch.to(self.device))))
         finally:
             handle.remove()
-        return torch.cat(seen)
+        return torch.cat(seen) if seen else None
 
     def speed(self) -> Speed:
         """How fast the network is here; for which nothing else should run on the machine."""
         dtype = {"bf16": torch.bfloat16, "16-m": torch.float16}.get(self.chosen["precision"][:4], torch.float32)
-        network = self.classifier.network.to(self.device)
-        return measure(network, self._normalise(), self.device, dtype, self._data.eval_batch_size)
+        convert, normalise = self.trainer.precision_plugin.convert_input, self._normalise()
+        return measure(
+            self._network(), lambda images: convert(normalise(images)), self.device, dtype, self._data.eval_batch_size
+        )
+
+    def _network(self) -> nn.Module:
+        """On the device and in the type that it computes in."""
+        module = self.trainer.precision_plugin.convert_module(self.classifier)
+        return module.to(self.device).eval().network  # type: ignore[return-value]
 
     def _normalise(self) -> Normalise:
         return Normalise.of(self._data.mean, self._data.std, self.device)
 
 
-def _here(trained: Trained, devices: int) -> Config:
-    """The run's configuration on this machine, in the precision that the run last had if it can."""
+def _here(trained: Trained, devices: int) -> tuple[Config, int]:
+    """The run's configuration on this machine, in the precision that the run last had if it can; its own ranks."""
     config, folder = trained.config, trained.folder
     manifest = folder.read_manifest()
     try:
@@ -112,7 +124,6 @@ def _here(trained: Trained, devices: int) -> Config:
         precision, ranks = used.get("precision", config.trainer.precision), int(used.get("ranks", 1))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.manifest} is damaged: it does not say on what the run was trained") from error
-    limit = config.trainer.limit_test_batches
     accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
     trainer = {
         "accelerator": accelerator,
@@ -121,6 +132,6 @@ def _here(trained: Trained, devices: int) -> Config:
         "strategy": "auto",
         "sync_batchnorm": False,
         "precision": "32-true" if precision == "16-mixed" and accelerator == "cpu" else precision,
-        "limit_test_batches": max(1, limit * ranks // devices) if isinstance(limit, int) else limit,
+        "limit_test_batches": 1.0,  # images that a run leaves out are not asked about in the first place
     }
-    return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)})
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update=trainer)}), ranks

@@ -24,6 +24,10 @@ class Outputs(Callback):
     def __init__(self) -> None:
         self._pieces: list[tuple[int, Tensor]] = []
 
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget a test that was broken off."""
+        self._pieces = []
+
     def on_test_batch_end(
         self,
         trainer: Trainer,

@@ -12,7 +12,7 @@ from vgg_cifar.data.loader import Alter
 from vgg_cifar.evaluation.asking import Asking, together
 from vgg_cifar.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from vgg_cifar.evaluation.scores import DIGITS, Scores
-from vgg_cifar.evaluation.views import VIEWS
+from vgg_cifar.evaluation.views import VIEWS, View
 
 
 def augmented(ask: Asking, images: Split, name: str, tta: str, dataset: Dataset) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def augmented(ask: Asking, images: Split, name: str, tta: str, dataset: Dataset)
     """
     views = VIEWS[tta]
     found = []
-    for view in ask.watched(f"{len(views)} views of each image", [_seen(view) for view in views]):
+    for view in ask.watched(f"{len(views)} views of each image", [partial(_seen, view) for view in views]):
         found += ask.each(images, name, view)
     metrics = Scores.of(together(found), images.labels, dataset.superclass_of).metrics()
     return {"name": tta, "views": len(views)} | {f"{name}/{metric}": value for metric, value in metrics.items()}
@@ -47,11 +47,11 @@ def corrupted(ask: Asking, images: Split, name: str, count: int) -> dict[str, An
     """
     chosen = stratified(images.labels, min(count, len(images)), 0, "corruptions")
     some = images.take(chosen)
-    passes: list[Alter] = [_seen(None), *(
+    passes: list[Alter | None] = [None, *(
         partial(_corrupt, corruption, severity, chosen) for corruption in CORRUPTIONS for severity in SEVERITIES
     )]  # fmt: skip
     top1 = [
-        round(float((together(ask.each(some, name, alter)).argmax(1) == some.labels).double().mean()), DIGITS)
+        Scores.of(together(ask.each(some, name, alter)), some.labels).metrics()["top1"]
         for alter in ask.watched(f"{len(CORRUPTIONS)} corruptions of {len(some):,} images", passes)
     ]
     clean, rest = top1[0], top1[1:]
@@ -63,8 +63,8 @@ def corrupted(ask: Asking, images: Split, name: str, count: int) -> dict[str, An
     return {"images": len(some), "clean_top1": clean, "mean_top1": mean, "top1": rows}
 
 
-def _seen(view: Any) -> Alter:
-    return lambda images, _: images if view is None else view(images)
+def _seen(view: View, images: Tensor, _: Tensor) -> Tensor:
+    return view(images)
 
 
 def _corrupt(corruption: str, severity: int, chosen: Tensor, images: Tensor, places: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,42 +50,52 @@ class Scores:
         probabilities = logits.double().softmax(1)
         return cls(labels, ranked, probabilities, losses, _counted(labels, ranked[:, 0], classes), coarse)
 
-    @property
+    @cached_property
     def predicted(self) -> Tensor:
         """int64 [n], the most probable class."""
         return self.ranked[:, 0]
 
-    @property
+    @cached_property
     def confidence(self) -> Tensor:
         """float64 [n], the probability of the predicted class."""
         return self.probabilities.gather(1, self.predicted[:, None])[:, 0]
 
-    @property
+    @cached_property
     def label_probability(self) -> Tensor:
         """float64 [n], the probability of the right class."""
         return self.probabilities.gather(1, self.labels[:, None])[:, 0]
 
-    @property
+    @cached_property
     def right(self) -> Tensor:
         """Bool [n]."""
         return self.predicted == self.labels
 
-    @property
+    @cached_property
+    def mistakes(self) -> Tensor:
+        """int64 [classes, classes], the confusion without what was right."""
+        return self.confusion - self.confusion.diagonal().diag()
+
+    @cached_property
+    def images(self) -> Tensor:
+        """int64 [classes], how many there are of each class."""
+        return self.confusion.sum(1)
+
+    @cached_property
     def precision(self) -> Tensor:
         """float64 [classes]: of what was taken for a class, the share that is it; 0 where nothing was."""
         return _share(self.confusion.diagonal(), self.confusion.sum(0))
 
-    @property
+    @cached_property
     def recall(self) -> Tensor:
         """float64 [classes]: of a class's images, the share that was recognised; 0 where there are none."""
-        return _share(self.confusion.diagonal(), self.confusion.sum(1))
+        return _share(self.confusion.diagonal(), self.images)
 
-    @property
+    @cached_property
     def f1(self) -> Tensor:
         """float64 [classes]: the harmonic mean of precision and recall; 0 where both are."""
-        return _share(2 * self.confusion.diagonal(), self.confusion.sum(0) + self.confusion.sum(1))
+        return _share(2 * self.confusion.diagonal(), self.confusion.sum(0) + self.images)
 
-    @property
+    @cached_property
     def reliability(self) -> Reliability:
         """How far the confidences are true."""
         return calibration.reliability(self.confidence, self.right)
@@ -101,17 +112,21 @@ class Scores:
         }
         if self.superclass_confusion is not None:
             found["superclass_top1"] = self.superclass_confusion.diagonal().sum().double() / len(self.labels)
-        there = self.confusion.sum(0) + self.confusion.sum(1) > 0
+        there = self.confusion.sum(0) + self.images > 0
         for name in ("precision", "recall", "f1"):
             found[f"macro_{name}"] = getattr(self, name)[there].mean()
         found["ece"] = torch.tensor(self.reliability.error)
         return {name: round(float(value), DIGITS) for name, value in found.items()}
 
+    def most_taken_for(self, label: int) -> tuple[int, int]:
+        """What a class was most often taken for, and how often; the first class and 0 where it never was."""
+        count, taken = self.mistakes[label].max(0)
+        return int(taken), int(count)
+
     def confused(self, most: int) -> list[tuple[int, int, int]]:
         """The pairs (class, what it was taken for, images) that were most often confused, at most so many."""
-        mistakes = self.confusion - self.confusion.diagonal().diag()
-        found = mistakes.flatten().sort(descending=True, stable=True)
-        classes = len(mistakes)
+        found = self.mistakes.flatten().sort(descending=True, stable=True)
+        classes = len(self.mistakes)
         return [
             (int(place) // classes, int(place) % classes, int(count))
             for count, place in zip(found.values[:most], found.indices[:most], strict=True)

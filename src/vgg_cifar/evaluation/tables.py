@@ -14,13 +14,12 @@ from vgg_cifar.spreadsheet import cell
 def per_class(found: Findings) -> str:
     """CSV, a row per class: how it was recognised, and what it was most often taken for."""
     scores, (classes, superclasses) = found.scores, _names(found)
-    mistakes = scores.confusion - scores.confusion.diagonal().diag()
     in_top5 = (scores.ranked == scores.labels[:, None]).any(1)
     rows = []
     for place, name in enumerate(classes):
         own = scores.labels == place
-        images, taken = int(own.sum()), int(mistakes[place].argmax())
-        often = int(mistakes[place, taken])
+        images = int(scores.images[place])
+        taken, often = scores.most_taken_for(place)
         rows.append([
             place, name, superclasses[place] if superclasses else "", images, int(scores.confusion[:, place].sum()),
             _number(scores.precision[place]), _number(scores.recall[place]), _number(scores.f1[place]),
@@ -30,6 +29,13 @@ def per_class(found: Findings) -> str:
     names = ["label", "class", "superclass", "images", "predicted", "precision", "recall", "f1", "top5_recall",
              "confidence", "most_confused_with", "confused_images"]  # fmt: skip
     return _csv(names, rows)
+
+
+def confusion(found: Findings) -> str:
+    """CSV, a row per class, a column per class that it was taken for: images."""
+    classes, _ = _names(found)
+    rows = zip(classes, found.scores.confusion.tolist(), strict=True)
+    return _csv(["class", *classes], [[name, *counts] for name, counts in rows])
 
 
 def predictions(found: Findings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vgg_cifar.evaluation.calibration import BINS, Reliability
+from vgg_cifar.evaluation.calibration import BINS, Reliability, bins_of
 from vgg_cifar.evaluation.corruptions import GROUPS
 from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting.charts import SHADES, axis, chart, counted, scatter, text
@@ -52,10 +53,15 @@ def curve(folder: RunFolder, name: str) -> dict[str, Any] | None:
     data = []
     for place, (split, said) in enumerate(SPLITS.items()):
         metric, colour = f"{split}/{name}", f"var(--series-{place})"
-        points = [(row["epoch"], row[metric]) for row in rows if metric in row]
+        points = [(row["epoch"], row[metric]) for row in rows if math.isfinite(row.get(metric, math.nan))]
         mode = "lines+markers"
-        if not points and split == "test" and isinstance(result.get(metric), float):
-            points, mode = [(result.get("tested_epoch", rows[-1]["epoch"]), result[metric])], "markers"
+        if (
+            not points
+            and split == "test"
+            and isinstance(result.get(metric), float)
+            and isinstance(result.get("tested_epoch"), int)
+        ):
+            points, mode = [(result["tested_epoch"], result[metric])], "markers"
         if points:
             x, y = zip(*points, strict=True)
             hover = [f"{said}, epoch {epoch:.0f}: {score(value, metric)}" for epoch, value in points]
@@ -65,9 +71,9 @@ def curve(folder: RunFolder, name: str) -> dict[str, Any] | None:
                         marker={"color": colour, "size": size})
             )  # fmt: skip
     form = ".3~%" if is_share(name) else ".3~g"
-    epochs = int(max(row["epoch"] for row in rows))
-    return chart(data, counted("epoch", epochs), axis("top-1" if name == "top1" else name, tickformat=form), showlegend=True, height=320,
-                 legend=ABOVE)  # fmt: skip
+    epochs = counted("epoch", int(max(row["epoch"] for row in rows)))
+    upwards = axis("top-1" if name == "top1" else name, tickformat=form)
+    return chart(data, epochs, upwards, height=320, showlegend=True, legend=ABOVE)
 
 
 def confusion(found: Findings) -> dict[str, Any]:
@@ -119,7 +125,11 @@ def confusion(found: Findings) -> dict[str, Any]:
         "mistakes": {"traces": [1, 3][: len(traces) // 2]},
         "all": {"traces": [0, 2][: len(traces) // 2]},
     }
-    return drawn | {"choices": {"confusion-of": views, "confusion-cells": cells}}
+    small = {"tickfont": {"size": 8}}
+    return drawn | {
+        "narrow": {"height": 520, "xaxis": small, "yaxis": small},
+        "choices": {"confusion-of": views, "confusion-cells": cells},
+    }
 
 
 def reliability(found: Findings) -> dict[str, Any]:
@@ -150,7 +160,7 @@ def reliability(found: Findings) -> dict[str, Any]:
 
 def confidence(found: Findings) -> dict[str, Any]:
     """How many answers are how confident, right ones and mistakes."""
-    bins = torch.bucketize(found.scores.confidence, torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1])
+    bins = bins_of(found.scores.confidence)
     data = []
     for what, chosen, colour in (("right", found.scores.right, "var(--series-0)"),
                                   ("mistakes", ~found.scores.right, "var(--series-1)")):  # fmt: skip
@@ -232,6 +242,6 @@ def _span(place: int) -> str:
 def _said(curve: Reliability) -> list[str]:
     columns = [column.tolist() for column in (curve.count, curve.confidence, curve.accuracy)]
     return [
-        f"confidence {_span(place)}: {count:,} images<br>mean confidence {mean:.1%}, right {share:.1%}"
+        f"confidence {_span(place)}: {count:,} images<br>mean confidence {mean:.1%}, right {share:.1%}" if count else ""
         for place, (count, mean, share) in enumerate(zip(*columns, strict=True))
     ]

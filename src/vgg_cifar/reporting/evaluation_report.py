@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from vgg_cifar.reporting.evaluation_dashboard import write_dashboard
 from vgg_cifar.reporting.figures import figures, pixels, png
 from vgg_cifar.reporting.formatting import score
 from vgg_cifar.reporting.page import render
-from vgg_cifar.runs.folder import json_text, write
+from vgg_cifar.runs.folder import RunFolder, json_text, write
 
 PAGE, METRICS = "report.html", "metrics.json"
+TABLES = {"per_class.csv": tables.per_class, "confusion.csv": tables.confusion, "predictions.csv": tables.predictions}
 SAMPLES = 6
 """Images of each class in its row."""
 MOST, MOST_OF_ONE = 24, 8
@@ -38,24 +40,35 @@ def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Pa
         The page, or `metrics.json` where that is all.
 
     Raises:
-        UserError: if the folder cannot be made.
+        UserError: if the folder cannot be made, or holds something else.
         RunError: if a file cannot be written.
     """
     try:
-        (place / "figures" if report else place).mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"to: {place} cannot be made: {first_line(error)}") from error
+    _refuse_what_is_not_an_evaluations(place)
     write(place / METRICS, json_text(found.metrics))
     if not report:
+        for name in (PAGE, *TABLES):  # which tell of another evaluation
+            (place / name).unlink(missing_ok=True)
         return place / METRICS
-    write(place / "per_class.csv", tables.per_class(found))
-    write(place / "predictions.csv", tables.predictions(found))
+    for name, table in TABLES.items():
+        write(place / name, table(found))
+    (place / "figures").mkdir(exist_ok=True)
     drawn = figures(found)
     for name, figure in drawn.items():
         write(place / "figures" / f"{name}.png", png(figure))
     write_dashboard(found, {name: pixels(figure) for name, figure in drawn.items()}, place / "tensorboard")
     write(place / PAGE, _page(found, place))
     return place / PAGE
+
+
+def _refuse_what_is_not_an_evaluations(place: Path) -> None:
+    if RunFolder(place).config.exists():
+        raise UserError(f"to: {place} is a run's folder; leave to out, or name a folder of its own")
+    if (place / "tensorboard").exists() and not (place / METRICS).exists():
+        raise UserError(f"to: {place} holds a tensorboard/ that no evaluation made; name a folder of its own")
 
 
 def _page(found: Findings, place: Path) -> str:
@@ -65,7 +78,7 @@ def _page(found: Findings, place: Path) -> str:
         "evaluation.html",
         evaluation_charts(found),
         found=found,
-        model=first.config.model.name,
+        model=", ".join(dict.fromkeys(member.config.model.name for member in found.members)),
         data=first.config.data.name,
         notes=_notes(found),
         tiles=_tiles(found),
@@ -76,7 +89,7 @@ def _page(found: Findings, place: Path) -> str:
         cards=_cards(found),
         costs=_costs(found),
         origins=_origins(found),
-        place=place,
+        command=f".venv/bin/tensorboard --logdir {shlex.quote(str(place))}",
     )
 
 
@@ -99,7 +112,8 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     if f"{split}/superclass_top1" in metrics:
         note = f"right one of {len(found.dataset.superclasses)}"
         tiles.append({"name": "superclass", "value": score(metrics[f"{split}/superclass_top1"], "top1"), "note": note})
-    worst, best = float(found.scores.recall.min()), float(found.scores.recall.max())
+    recall = found.scores.recall[found.scores.images > 0]
+    worst, best = float(recall.min()), float(recall.max())
     return [
         *tiles,
         {"name": "macro F1", "value": score(metrics[f"{split}/macro_f1"], "top1"), "note": "mean over classes"},
@@ -126,27 +140,28 @@ def _beside(found: Findings) -> list[dict[str, Any]]:
     if "tta" in metrics:
         tta = metrics["tta"]
         rows.append(row(f"mean over {tta['views']} views of each image (tta={tta['name']})", tta))
-    rows += [row(f"{Path(each['run']).name} by itself", each) for each in metrics.get("members", [])]
+    rows += [row(f"{each['run']} by itself", each) for each in metrics.get("members", [])]
     return [row("each image as it is, asked once", metrics), *rows] if rows else []
 
 
 def _classes(found: Findings) -> list[dict[str, Any]]:
     scores, rows = found.scores, []
-    mistakes = scores.confusion - scores.confusion.diagonal().diag()
     for label in scores.recall.argsort(stable=True).tolist():
+        if not scores.images[label]:
+            continue  # nothing is known of it
         shown = examples.of_class(scores, label, SAMPLES)
-        taken = int(mistakes[label].argmax())
+        taken, often = scores.most_taken_for(label)
         rows.append({
             "name": found.classes[label],
             "superclass": found.superclass_names[label] if found.superclass_names else "",
             "recall": float(scores.recall[label]),
             "precision": float(scores.precision[label]),
             "f1": float(scores.f1[label]),
-            "images": int((scores.labels == label).sum()),
+            "images": int(scores.images[label]),
             "taken_for": found.classes[taken],
-            "often": int(mistakes[label, taken]),
+            "often": often,
             "shown": len(shown),
-            "strip": images.address(images.strip(found.images.images[shown])) if shown else "",
+            "strip": images.address(images.strip(found.images.images[shown])),
         })  # fmt: skip
     return rows
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from vgg_cifar.evaluation import examples
 from vgg_cifar.evaluation.calibration import BINS
 from vgg_cifar.evaluation.findings import Findings
+from vgg_cifar.reporting.formatting import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +28,11 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5b636b"
 def figures(found: Findings) -> dict[str, Figure]:
     """Matplotlib figures by their names."""
     order = found.by_superclass
-    names = [found.classes[place] for place in order]
+    names = [words(found.classes[place]) for place in order]
     made = {"confusion": _confusion(found.scores.confusion[order][:, order], names)}
     if found.scores.superclass_confusion is not None:
-        made["superclass_confusion"] = _confusion(found.scores.superclass_confusion, found.dataset.superclasses)
+        superclasses = [words(name) for name in found.dataset.superclasses]
+        made["superclass_confusion"] = _confusion(found.scores.superclass_confusion, superclasses)
     return made | {
         "recall": _recall(found),
         "reliability": _reliability(found),
@@ -84,10 +86,11 @@ def _confusion(counts: Tensor, names: Sequence[str]) -> Figure:
 
 
 def _recall(found: Findings) -> Figure:
-    order = found.scores.recall.argsort().tolist()
+    there = found.scores.images > 0
+    order = [place for place in found.scores.recall.argsort().tolist() if there[place]]
     figure, axes = _figure(7, 1.2 + 0.13 * len(order))
     axes.barh(range(len(order)), [100 * float(found.scores.recall[place]) for place in order], color=BLUE, height=0.7)
-    axes.set_yticks(range(len(order)), [found.classes[place] for place in order], fontsize=6)
+    axes.set_yticks(range(len(order)), [words(found.classes[place]) for place in order], fontsize=6)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.set_xlim(0, 100)
     axes.set_xlabel("recall, %")
@@ -138,6 +141,6 @@ def _gallery(found: Findings, places: Sequence[int], title: str) -> Figure:
     scores = found.scores
     for axes, place in zip(grid.flat, places, strict=False):
         axes.imshow(found.images.images[place].permute(1, 2, 0).numpy(), interpolation="nearest")
-        label, said = (found.classes[int(each[place])] for each in (scores.labels, scores.predicted))
+        label, said = (words(found.classes[int(each[place])]) for each in (scores.labels, scores.predicted))
         axes.set_title(f"{label}\n{said} {float(scores.confidence[place]):.0%}", fontsize=7)
     return figure

@@ -88,13 +88,14 @@ def closing(result: dict[str, Any], classes: int) -> None:
     Console(highlight=False).print(table)
 
 
-def evaluated(found: Findings, place: Path) -> None:
-    """Print what an evaluation found and left in a place, beside what the run had stored of the same checkpoint."""
+def evaluated(found: Findings, left: Path) -> None:
+    """Print what an evaluation found, beside what the run had stored of the same checkpoint, and the file it left."""
     metrics, split, first = found.metrics, found.split, found.members[0]
     stored = first.folder.read_result() if len(found.members) == 1 and split == "test" else {}
     same = stored.get("tested_checkpoint") == metrics["checkpoint"]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"{found.run}: {metrics['checkpoint']} checkpoint, epoch {metrics['epoch']}", overflow="fold")
+    of = f": {metrics['checkpoint']} checkpoint, epoch {metrics['epoch']}" if metrics["epoch"] else ""
+    table.add_column(Text(printable(f"{found.run}{of}")), overflow="fold")
     columns = [metrics, *([metrics["tta"]] if "tta" in metrics else [])]
     table.add_column("now", justify="right")
     if len(columns) > 1:
@@ -103,7 +104,7 @@ def evaluated(found: Findings, place: Path) -> None:
         table.add_column("run's own", justify="right")
     for name, value in metrics.items():
         if name.startswith(f"{split}/"):
-            before = stored.get(name) if same else None
+            before = stored.get(name) if same and isinstance(stored.get(name), float) else None
             note = "" if before is None else ("equal" if before == value else f"{before:.6f}")
             numbers = [f"{each[name]:.6f}" if name in each else "" for each in columns]
             table.add_row(name, *numbers, *([note] if same else []))
@@ -113,8 +114,7 @@ def evaluated(found: Findings, place: Path) -> None:
         print(
             f"top-1 of {bad['images']:,} images: {bad['clean_top1']:.2%}, corrupted {bad['mean_top1']:.2%} in the mean"
         )
-    page = place / "report.html"
-    print(f"Look at it: {page}" if page.is_file() else f"All numbers: {place / 'metrics.json'}")
+    print(printable(f"Look at it: {left}"))
 
 
 def circumstances(title: str, differences: Sequence[tuple[str, str, str]], notes: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import shutil
 import stat
 import threading
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ class RunFolder:
         folder = cls(path)
         if not folder.config.is_file():
             raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml)")
-        for each in (*folder.path.iterdir(), *folder.checkpoints.glob("*"), *folder.evaluation.rglob("*")):
+        below = (path.rglob("*") for path in (folder.checkpoints, folder.evaluation, folder.export))
+        for each in chain(folder.path.iterdir(), chain.from_iterable(below)):  # a link is met before it is followed
             if each.is_symlink():
                 raise UserError(
                     f"{option}: {each} is a link, and a run writes to nothing outside its folder; remove it"

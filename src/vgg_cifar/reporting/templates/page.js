@@ -14,14 +14,19 @@
   };
 
   // A chart may leave it to selects, by their ids, which of its traces are shown, and with what layout.
-  const chosen = ({ data, layout, choices = {} }) => {
+  // What it says of a narrow page comes last.
+  const chosen = ({ data, layout, choices = {}, narrow = {} }) => {
+    const lay = (changes) => {
+      for (const [key, value] of Object.entries(changes))
+        layout[key] = Array.isArray(value) || typeof value !== "object" ? value : { ...layout[key], ...value };
+    };
     let shown = data.map((_, place) => place);
     for (const [id, options] of Object.entries(choices)) {
       const choice = options[document.getElementById(id).value];
       shown = shown.filter((place) => choice.traces.includes(place));
-      for (const [key, value] of Object.entries(choice.layout ?? {}))
-        layout[key] = Array.isArray(value) || typeof value !== "object" ? value : { ...layout[key], ...value };
+      lay(choice.layout ?? {});
     }
+    if (innerWidth < 640) lay(narrow);
     return { data: shown.map((place) => data[place]), layout };
   };
 
