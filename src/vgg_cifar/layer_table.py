@@ -34,7 +34,7 @@ def layers(network: nn.Module, side: int = 32) -> list[Layer]:
 
     The network is copied to torch's meta device: nothing is computed.
     """
-    network = copy.deepcopy(network).to("meta").eval()
+    network = copy.deepcopy(network).to("meta", torch.float32).eval()
     found: list[Layer] = []
 
     def record(name: str, module: nn.Module) -> None:

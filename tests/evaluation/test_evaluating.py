@@ -26,7 +26,7 @@ METRICS = ("test/loss", "test/top1", "test/top5", "test/superclass_top1")
         ("trainer.precision=bf16-true",),
         ("trainer.precision=64-true",),
         ("trainer.limit_test_batches=2",),
-        ("trainer.limit_test_batches=0.6", "trainer.limit_val_batches=0.5"),
+        ("trainer.limit_test_batches=0.6", "trainer.limit_val_batches=0.5", "data.val_fraction=0.3"),
     ],
 )
 def test_the_stored_metrics_are_found_again_to_the_last_digit(

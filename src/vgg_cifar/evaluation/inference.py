@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,6 @@ from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Alter, EvalLoader, Normalise
-from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.cost import Speed, measure
 from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.parts import evaluated_images, make_trainer
@@ -117,13 +114,8 @@ class Inference:
 
 def _here(trained: Trained, devices: int) -> tuple[Config, int]:
     """The run's configuration on this machine, in the precision that the run last had if it can; its own ranks."""
-    config, folder = trained.config, trained.folder
-    manifest = folder.read_manifest()
-    try:
-        used: dict[str, Any] = (manifest.get("resumed") or [manifest])[-1].get("hardware", {})
-        precision, ranks = used.get("precision", config.trainer.precision), int(used.get("ranks", 1))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.manifest} is damaged: it does not say on what the run was trained") from error
+    config, used = trained.config, trained.folder.last_process()["hardware"]
+    precision, ranks = used.get("precision") or config.trainer.precision, used.get("ranks") or 1
     accelerator = hardware.accelerator("auto") if config.trainer.accelerator != "cpu" else "cpu"
     trainer = {
         "accelerator": accelerator,

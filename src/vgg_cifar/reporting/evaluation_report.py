@@ -226,14 +226,14 @@ def _origins(found: Findings) -> list[tuple[str, str]]:
     """Where a number comes from: command, commit, hardware."""
     rows = []
     for member in found.members:
-        manifest = member.folder.read_manifest()
-        git, hardware = manifest.get("git") or {}, manifest.get("hardware") or {}
+        process = member.folder.last_process()
+        git, hardware = process["git"], process["hardware"]
         rows += [
             ("run", str(member.folder.path)),
-            ("trained by", redacted(" ".join(map(str, manifest.get("command", []))))),
-            ("commit", f"{git.get('commit', 'unknown')}{', with changes' if git.get('dirty') else ''}"),
+            ("trained by", redacted(" ".join(process["command"]))),
+            ("commit", f"{git.get('commit') or 'unknown'}{', with changes' if git.get('dirty') else ''}"),
             ("seed", str(member.config.seed)),
-            ("trained on", ", ".join(hardware.get("gpus") or [str(hardware.get("cpu", "unknown"))])),
+            ("trained on", ", ".join(hardware.get("gpus") or [hardware.get("cpu") or "unknown"])),
         ]
     metrics = found.metrics
     return [*rows, ("asked on", f"{metrics['accelerator']}, {metrics['precision']}")]
