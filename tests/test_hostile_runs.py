@@ -41,7 +41,7 @@ TEXTS = {
     "code": b"a: !!python/object/apply:os.system ['touch marker']",
 }  # fmt: skip
 KINDS = ("folder", "pipe", "link to itself", "link to nowhere", "device", "huge")
-IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "tensorboard.png"
+IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "dashboard" / "images.png"
 FILES = ("config.yaml", "manifest.json", "result.json", "metrics.csv")
 
 
