@@ -30,7 +30,7 @@ from vgg_cifar.command_line import guard, key_values
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import git_state, now
 
-ASKED = ["tta=flip", "corruptions=1000", "cost=true"]
+ASKED = ["tta=flip", "corruptions=500", "cost=true"]
 PAGE = PROJECT / "docs" / "evaluation.md"
 RECORD = PROJECT / "docs" / "records" / "evaluation_cpu.json"
 PICTURES = PROJECT / "docs" / "images" / "evaluation"

@@ -69,7 +69,7 @@ def evaluate(
         if len(members) > 1:
             metrics["members"] = _by_themselves(members, own, images, dataset, options.split)
         if options.tta != "none":
-            metrics["tta"] = augmented(ask, images, options.split, options.tta, dataset)
+            metrics["tta"] = augmented(ask, images, own, options.split, options.tta, dataset)
         if options.corruptions:
             metrics["corruptions"] = corrupted(ask, images, options.split, options.corruptions)
         if not ask.first:

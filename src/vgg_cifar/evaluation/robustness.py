@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,19 +16,22 @@ from vgg_cifar.evaluation.scores import DIGITS, Scores
 from vgg_cifar.evaluation.views import VIEWS, View
 
 
-def augmented(ask: Asking, images: Split, name: str, tta: str, dataset: Dataset) -> dict[str, Any]:
+def augmented(
+    ask: Asking, images: Split, plain: Sequence[Tensor], name: str, tta: str, dataset: Dataset
+) -> dict[str, Any]:
     """The metrics where the probabilities of several views of each image are averaged.
 
     Args:
         ask: the networks.
         images: to ask about.
+        plain: what each network said of them as they are, which is the first view.
         name: of their split.
         tta: which views, a key of `VIEWS`.
         dataset: they are from.
     """
     views = VIEWS[tta]
-    found = []
-    for view in ask.watched(f"{len(views)} views of each image", [partial(_seen, view) for view in views]):
+    found = list(plain)
+    for view in ask.watched(f"{len(views)} views of each image", [partial(_seen, view) for view in views[1:]]):
         found += ask.each(images, name, view)
     metrics = Scores.of(together(found), images.labels, dataset.superclass_of).metrics()
     return {"name": tta, "views": len(views)} | {f"{name}/{metric}": value for metric, value in metrics.items()}
