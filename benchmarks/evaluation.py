@@ -157,7 +157,8 @@ def photograph(page: Path) -> None:
             whole = PICTURES / f"{name}.png"
             browser.screenshot(whole)
             with Image.open(whole) as picture:
-                part = picture.convert("RGB").crop((0, int(top), width, int(top) + (1000 if width > 600 else 1600)))
+                bottom = min(picture.height, int(top) + (1000 if width > 600 else 1600))
+                part = picture.convert("RGB").crop((0, int(top), picture.width, bottom))
             part.quantize(128, dither=Image.Dither.NONE).save(whole, optimize=True)
             print(f"{whole.relative_to(PROJECT)}  {whole.stat().st_size // 1000} kB")
 
