@@ -22,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "tests")]
 from browser import Browser
 from PIL import Image
+from served import tensorboard
 from sklearn import metrics as judge
 from sklearn.calibration import calibration_curve
 
@@ -57,6 +58,7 @@ def main() -> None:
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     PAGE.write_text(BETWEEN.sub(lambda match: f"{match[1]}{table(record)}{match[2]}", PAGE.read_text()))
     photograph(folder.evaluation / "report.html")
+    photograph_projector(folder)
     print(table(record))
 
 
@@ -159,8 +161,26 @@ def photograph(page: Path) -> None:
             with Image.open(whole) as picture:
                 bottom = min(picture.height, int(top) + (1000 if width > 600 else 1600))
                 part = picture.convert("RGB").crop((0, int(top), picture.width, bottom))
-            part.quantize(128, dither=Image.Dither.NONE).save(whole, optimize=True)
-            print(f"{whole.relative_to(PROJECT)}  {whole.stat().st_size // 1000} kB")
+            keep(part, whole)
+
+
+def photograph_projector(folder: RunFolder) -> None:
+    """TensorBoard's map of the images."""
+    place = PICTURES / "projector.png"
+    with tensorboard(folder.path) as address, Browser() as browser:
+        browser.open("about:blank", 1300, 860)
+        browser.open(f"{address}#projector", 1300, 860)
+        time.sleep(20)  # it tells nobody when it is done
+        browser.screenshot(place)
+    with Image.open(place) as picture:
+        whole = picture.convert("RGB")
+    keep(whole, place)
+
+
+def keep(picture: Image.Image, place: Path) -> None:
+    """Write a picture in 128 colours."""
+    picture.quantize(128, dither=Image.Dither.NONE).save(place, optimize=True)
+    print(f"{place.relative_to(PROJECT)}  {place.stat().st_size // 1000} kB")
 
 
 if __name__ == "__main__":
