@@ -148,7 +148,8 @@ def options_of(model: type[Asked], typed: Mapping[str, str | list[str] | None]) 
 
 
 def _value(typed: str) -> object:
-    if typed.isascii() and typed.isdecimal() and len(typed) <= DIGITS:
+    digits = typed.removeprefix("-")
+    if digits.isascii() and digits.isdecimal() and len(digits) <= DIGITS:
         return int(typed)
     return {"true": True, "false": False}.get(typed, typed)
 

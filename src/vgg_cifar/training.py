@@ -197,6 +197,7 @@ class _Run:
         from vgg_cifar.evaluation.evaluating import evaluate
         from vgg_cifar.reporting.evaluation_report import write_evaluation
 
+        log.info("Looking at what the network knows ...")
         again = f".venv/bin/python src/evaluate.py run={shlex.quote(str(self.folder.path))}"
         disconnect()
         try:

@@ -62,7 +62,7 @@ def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
         (("run=a,b",), "error: to: several runs are evaluated together; say where it goes: to=FOLDER"),
         (("run=a", "tta=mirror"), "error: tta: should be 'none', 'flip' or 'multicrop', is 'mirror'"),
         (("run=a", "devices=none"), "error: devices: should be a valid integer, is 'none'"),
-        (("run=a", "corruptions=-3"), "error: corruptions: should be a valid integer, is '-3'"),
+        (("run=a", "corruptions=-3"), "error: corruptions: should be greater than or equal to 0, is -3"),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(

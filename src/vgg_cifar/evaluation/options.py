@@ -17,7 +17,7 @@ class EvaluationOptions(Options):
     tta: Literal["none", "flip", "multicrop"] = "none"
     """Views of each image over which the probabilities are averaged as well, see `views`."""
     corruptions: Annotated[int, Field(ge=0)] = 0
-    """Images to corrupt in fifteen ways at five severities, the same share of every class; 0 corrupts none."""
+    """Images to corrupt in fifteen ways at five severities, as evenly from all classes as it goes; 0 corrupts none."""
     cost: bool = False
     """Whether to measure latency and throughput, for which nothing else should run on the machine."""
     report: bool = True

@@ -40,6 +40,10 @@ class Prediction:
     probabilities: tuple[float, ...]
     superclass: str | None = None
 
+    def __repr__(self) -> str:
+        """The likeliest class alone: the rest would fill a screen."""
+        return f"Prediction({self.label!r}, {self.confidence:.1%})"
+
     @property
     def label(self) -> str:
         """The likeliest class."""

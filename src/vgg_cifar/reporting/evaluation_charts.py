@@ -26,7 +26,7 @@ DARKER = [
     [1, f"var(--shade-{SHADES - 1})"],
 ]
 """From nothing to much."""
-ABOVE = {"orientation": "h", "y": 1.12, "x": 0}
+ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 """Where a legend is."""
 
 
@@ -154,7 +154,7 @@ def reliability(found: Findings) -> dict[str, Any]:
                     mode="lines+markers", name="with temperature",
                     line={"color": "var(--series-1)", "width": 2}, marker={"color": "var(--series-1)", "size": 6})
         )  # fmt: skip
-    whole = {"range": [0, 1], "tickformat": ".0%"}
+    whole = {"range": [0, 1.002], "dtick": 0.2, "tickformat": ".0%"}
     return chart(data, axis("confidence", **whole), axis("right", **whole), height=340, showlegend=True, legend=ABOVE)
 
 
@@ -171,7 +171,7 @@ def confidence(found: Findings) -> dict[str, Any]:
             "text": said, "hovertemplate": "%{text}<extra></extra>", "textposition": "none",
             "marker": {"color": colour},
         })  # fmt: skip
-    return chart(data, axis("confidence", range=[0, 1], tickformat=".0%"), axis("images"), height=340, barmode="stack",
+    return chart(data, axis("confidence", range=[0, 1.002], dtick=0.2, tickformat=".0%"), axis("images"), height=340, barmode="stack",
                  showlegend=True, legend=ABOVE)  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def corruptions(found: dict[str, Any]) -> dict[str, Any]:
         colour = f"var(--series-{place})"
         data.append(scatter(range(len(y)), y, said, mode="lines+markers", name=group,
                             line={"color": colour, "width": 2}, marker={"color": colour, "size": 6}))  # fmt: skip
-    return chart(data, counted("severity (0: as they are)", 5), axis("top-1", tickformat=".0%", rangemode="tozero"),
+    return chart(data, counted("severity (0: as they are)", 5), axis("top-1", tickformat=".3~%", rangemode="tozero"),
                  height=340, showlegend=True, legend=ABOVE)  # fmt: skip
 
 

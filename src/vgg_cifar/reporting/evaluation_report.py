@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Pa
     if not report:
         for name in (PAGE, *TABLES):  # which tell of another evaluation
             (place / name).unlink(missing_ok=True)
+        for name in ("figures", "tensorboard"):
+            shutil.rmtree(place / name, ignore_errors=True)
         return place / METRICS
     for name, table in TABLES.items():
         write(place / name, table(found))
@@ -107,7 +110,7 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     count, classes = metrics["images"], len(found.classes)
     tiles = [
         {"name": "top-1", "value": score(metrics[f"{split}/top1"], "top1"), "note": f"chance {1 / classes:.0%}"},
-        {"name": "top-5", "value": score(metrics[f"{split}/top5"], "top5"), "note": ""},
+        {"name": "top-5", "value": score(metrics[f"{split}/top5"], "top5"), "note": f"chance {5 / classes:.0%}"},
     ]
     if f"{split}/superclass_top1" in metrics:
         note = f"right one of {len(found.dataset.superclasses)}"
@@ -141,7 +144,8 @@ def _beside(found: Findings) -> list[dict[str, Any]]:
         tta = metrics["tta"]
         rows.append(row(f"mean over {tta['views']} views of each image (tta={tta['name']})", tta))
     rows += [row(f"{each['run']} by itself", each) for each in metrics.get("members", [])]
-    return [row("each image as it is, asked once", metrics), *rows] if rows else []
+    together = f", of {len(found.members)} networks together" if len(found.members) > 1 else ""
+    return [row(f"each image as it is, asked once{together}", metrics), *rows] if rows else []
 
 
 def _classes(found: Findings) -> list[dict[str, Any]]:

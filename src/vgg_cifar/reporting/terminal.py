@@ -92,7 +92,7 @@ def evaluated(found: Findings, left: Path) -> None:
     """Print what an evaluation found, beside what the run had stored of the same checkpoint, and the file it left."""
     metrics, split, first = found.metrics, found.split, found.members[0]
     stored = first.folder.read_result() if len(found.members) == 1 and split == "test" else {}
-    same = stored.get("tested_checkpoint") == metrics["checkpoint"]
+    same = bool(stored) and stored.get("tested_checkpoint") == metrics["checkpoint"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     of = f": {metrics['checkpoint']} checkpoint, epoch {metrics['epoch']}" if metrics["epoch"] else ""
     table.add_column(Text(printable(f"{found.run}{of}")), overflow="fold")
@@ -109,6 +109,8 @@ def evaluated(found: Findings, left: Path) -> None:
             numbers = [f"{each[name]:.6f}" if name in each else "" for each in columns]
             table.add_row(name, *numbers, *([note] if same else []))
     Console(highlight=False).print(table)
+    for member in metrics.get("members", []):
+        print(printable(f"{member['run']} by itself: top-1 {member[f'{split}/top1']:.2%}"))
     if "corruptions" in metrics:
         bad = metrics["corruptions"]
         print(
