@@ -251,7 +251,7 @@ def test_what_is_typed_is_taken_for_what_it_says_and_what_is_not_stays() -> None
     ("typed", "line"),
     [
         ({"cups": "0"}, "cups: should be greater than or equal to 1 or 'all', is 0"),
-        ({"cups": "-1"}, "cups: should be a valid integer or 'all', is '-1'"),
+        ({"cups": "-1"}, "cups: should be greater than or equal to 1 or 'all', is -1"),
         ({"cups": "٣"}, "cups: should be a valid integer or 'all', is '٣'"),
         ({"cups": "9" * 5000}, f"cups: should be a valid integer or 'all', is '{'9' * 5000}'"),
         ({"hot": "yes"}, "hot: should be a valid boolean, is 'yes'"),

@@ -154,8 +154,7 @@ def reliability(found: Findings) -> dict[str, Any]:
                     mode="lines+markers", name="with temperature",
                     line={"color": "var(--series-1)", "width": 2}, marker={"color": "var(--series-1)", "size": 6})
         )  # fmt: skip
-    whole = {"range": [0, 1.002], "dtick": 0.2, "tickformat": ".0%"}
-    return chart(data, axis("confidence", **whole), axis("right", **whole), height=340, showlegend=True, legend=ABOVE)
+    return chart(data, _shares("confidence"), _shares("right"), height=340, showlegend=True, legend=ABOVE)
 
 
 def confidence(found: Findings) -> dict[str, Any]:
@@ -171,8 +170,9 @@ def confidence(found: Findings) -> dict[str, Any]:
             "text": said, "hovertemplate": "%{text}<extra></extra>", "textposition": "none",
             "marker": {"color": colour},
         })  # fmt: skip
-    return chart(data, axis("confidence", range=[0, 1.002], dtick=0.2, tickformat=".0%"), axis("images"), height=340, barmode="stack",
-                 showlegend=True, legend=ABOVE)  # fmt: skip
+    return chart(
+        data, _shares("confidence"), axis("images"), height=340, barmode="stack", showlegend=True, legend=ABOVE
+    )
 
 
 def corruptions(found: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +187,11 @@ def corruptions(found: dict[str, Any]) -> dict[str, Any]:
                             line={"color": colour, "width": 2}, marker={"color": colour, "size": 6}))  # fmt: skip
     return chart(data, counted("severity (0: as they are)", 5), axis("top-1", tickformat=".3~%", rangemode="tozero"),
                  height=340, showlegend=True, legend=ABOVE)  # fmt: skip
+
+
+def _shares(title: str) -> dict[str, Any]:
+    """An axis from 0% to 100%, with room for the last tick."""
+    return axis(title, range=[0, 1.002], dtick=0.2, tickformat=".0%")
 
 
 def _two(counts: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
