@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -26,8 +28,8 @@ class Tally(Metric):
         names = [f"top{k}" for k in top] + (["superclass_top1"] if superclass_of is not None else [])
         self.names = names
         # MPS has no float64; elsewhere it keeps the order of summation out of the printed digits.
-        exact = torch.float32 if torch.backends.mps.is_available() else torch.float64
-        self.add_state("loss", torch.zeros((), dtype=exact), dist_reduce_fx="sum")
+        self.exact = torch.float32 if torch.backends.mps.is_available() else torch.float64
+        self.add_state("loss", torch.zeros((), dtype=self.exact), dist_reduce_fx="sum")
         self.add_state("hits", torch.zeros(len(names), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.superclass_of = superclass_of
@@ -40,6 +42,12 @@ class Tally(Metric):
         self.loss: Tensor
         self.hits: Tensor
         self.count: Tensor
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Tally:
+        """Move to another device, but sum as exactly as before, whatever type the network computes in."""
+        super()._apply(fn, exclude_state)
+        self.loss, self._defaults["loss"] = (each.to(self.exact) for each in (self.loss, self._defaults["loss"]))
+        return self
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Count a batch.
