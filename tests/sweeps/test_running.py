@@ -305,6 +305,7 @@ def test_a_folder_that_cannot_be_made_fails_its_job_alone(tmp_path: Path) -> Non
     assert starts(job(tmp_path, 1)) == [0]
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_terminal_that_is_gone_does_not_keep_jobs_from_saving(
     tmp_path: Path, when: When, monkeypatch: pytest.MonkeyPatch
 ) -> None:
