@@ -46,7 +46,9 @@ class Tally(Metric):
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Tally:
         """Move to another device, but sum as exactly as before, whatever type the network computes in."""
         super()._apply(fn, exclude_state)
-        self.loss, self._defaults["loss"] = (each.to(self.exact) for each in (self.loss, self._defaults["loss"]))
+        none = self._defaults["loss"]
+        assert isinstance(none, Tensor)
+        self.loss, self._defaults["loss"] = self.loss.to(self.exact), none.to(self.exact)
         return self
 
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:

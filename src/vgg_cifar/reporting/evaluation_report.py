@@ -14,7 +14,7 @@ from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting import images
 from vgg_cifar.reporting.evaluation_charts import evaluation_charts
 from vgg_cifar.reporting.evaluation_dashboard import write_dashboard
-from vgg_cifar.reporting.figures import figures, pixels, png
+from vgg_cifar.reporting.figures import figures
 from vgg_cifar.reporting.formatting import score
 from vgg_cifar.reporting.page import render
 from vgg_cifar.runs.folder import RunFolder, json_text, write
@@ -60,9 +60,9 @@ def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Pa
         write(place / name, table(found))
     (place / "figures").mkdir(exist_ok=True)
     drawn = figures(found)
-    for name, figure in drawn.items():
-        write(place / "figures" / f"{name}.png", png(figure))
-    write_dashboard(found, {name: pixels(figure) for name, figure in drawn.items()}, place / "tensorboard")
+    for name, picture in drawn.items():
+        write(place / "figures" / f"{name}.png", images.png(picture))
+    write_dashboard(found, drawn, place / "tensorboard")
     write(place / PAGE, _page(found, place))
     return place / PAGE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,30 +24,24 @@ SHOWN = 40
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#5b636b"
 
 
-def figures(found: Findings) -> dict[str, Figure]:
-    """Matplotlib figures by their names."""
+def figures(found: Findings) -> dict[str, Tensor]:
+    """Pictures drawn by matplotlib, uint8 [3, h, w], by their names."""
     order = found.by_superclass
     names = [words(found.classes[place]) for place in order]
     made = {"confusion": _confusion(found.scores.confusion[order][:, order], names)}
     if found.scores.superclass_confusion is not None:
         superclasses = [words(name) for name in found.dataset.superclasses]
         made["superclass_confusion"] = _confusion(found.scores.superclass_confusion, superclasses)
-    return made | {
+    made |= {
         "recall": _recall(found),
         "reliability": _reliability(found),
         "mistakes": _gallery(found, examples.surest_mistakes(found.scores), "Most confident mistakes"),
         "hardest": _gallery(found, examples.hardest(found.scores), "Hardest images"),
     }
+    return {name: _drawn(figure) for name, figure in made.items()}
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
-    return file.getvalue()
-
-
-def pixels(figure: Figure) -> Tensor:
+def _drawn(figure: Figure) -> Tensor:
     """The figure as uint8 [3, h, w]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -133,9 +126,18 @@ def _gallery(found: Findings, places: Sequence[int], title: str) -> Figure:
     places = places[:SHOWN]
     columns = 8
     rows = max(1, -(-len(places) // columns))
-    figure = Figure((1.45 * columns, 1.75 * rows + 0.4), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    height = 1.75 * rows + 0.45
+    figure = Figure((1.45 * columns, height))
+    figure.suptitle(title, fontsize=11, y=1 - 0.05 / height, va="top")
+    room = {
+        "left": 0.01,
+        "right": 0.99,
+        "bottom": 0.05 / height,
+        "top": 1 - 0.75 / height,
+        "wspace": 0.1,
+        "hspace": 0.3,
+    }
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=room)
     for axes in grid.flat:
         axes.set_axis_off()
     scores = found.scores
