@@ -120,7 +120,7 @@ def _tiles(found: Findings) -> list[dict[str, str]]:
     return [
         *tiles,
         {"name": "macro F1", "value": score(metrics[f"{split}/macro_f1"], "top1"), "note": "mean over classes"},
-        {"name": "recall", "value": f"{100 * worst:.0f} to {best:.0%}", "note": "worst and best class"},
+        {"name": "recall", "value": f"{100 * worst:.0f}\N{EN DASH}{best:.0%}", "note": "worst and best class"},
         {"name": "loss", "value": score(metrics[f"{split}/loss"], "loss"), "note": "cross-entropy"},
         {
             "name": "calibration",
