@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.loops.optimization.automatic import Closure
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.optim import Optimizer
 
-from vgg_cifar import draws
+from vgg_cifar import draws, hardware
 from vgg_cifar.data.loader import Batch
 from vgg_cifar.errors import DivergedError
 from vgg_cifar.metrics import Tally
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.schedule import ScheduleOptions
+from vgg_cifar.step_graph import StepGraphs
 from vgg_cifar.weight_decay import WeightDecayOptions
 
 
@@ -33,6 +39,8 @@ class Classifier(LightningModule):
         schedule: needed to fit.
         label_smoothing: share of the target spread over all classes (Szegedy et al., 2016), in training only.
         seed: the run's; decides what dropout drops.
+        compile: whether training goes through a compiled form of the network, whose weights and keys are the network's;
+            "graphs": whole steps as CUDA graphs, too.
     """
 
     def __init__(
@@ -47,9 +55,21 @@ class Classifier(LightningModule):
         schedule: ScheduleOptions | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        compile: bool | Literal["graphs"] = False,
     ) -> None:
         super().__init__()
         self.network: nn.Module = network
+        # Evaluations are few and short: not worth a compilation of their own.
+        self._compiled = torch.compile(network.forward, dynamic=False) if compile else None
+        self._graphs = StepGraphs() if compile == "graphs" else None
+        self._batch: Batch
+        self._seen: Counter[object] = Counter()
+        """Steps of this process by the shapes of their batches."""
+        self._largest = 0
+        self._recorded: list[Tensor] | None = None
+        """While a step is recorded, its losses: they have no values yet."""
+        self.unrecorded = False
+        """Set by who looks into the next step: that one is not repeated from a graph."""
         self.classes = list(classes)
         self.superclass_names = list(superclass_names)
         self.optimizer = optimizer
@@ -88,6 +108,9 @@ class Classifier(LightningModule):
         clipped = self.trainer.gradient_clip_val is not None and "mixed" in self.trainer.precision
         fused = self.trainer.precision != "16-mixed" and not clipped and self.device.type in ("cpu", "cuda")
         optimizer = self.optimizer.build(self.weight_decay.groups(self.network), fused=fused)
+        for group in optimizer.param_groups if self._graphs is not None else ():
+            if "capturable" in group:
+                group["capturable"] = True
         return {
             "optimizer": optimizer,
             "lr_scheduler": self.schedule.build(optimizer, int(self.trainer.estimated_stepping_batches)),
@@ -101,24 +124,79 @@ class Classifier(LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What dropout drops depends on (seed, epoch, batch, rank), not on what was drawn before."""
-        torch.manual_seed(draws.key(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank))
+        hardware.seed(draws.key(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank), self.device)
+        self._batch = batch if self._graphs is None else self._graphs.place(batch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Remember that a batch of this shape was there."""
+        self._seen[batch.shapes] += 1
+        self._largest = max(self._largest, batch.total)
+
+    def prepares(self, batch: Batch) -> bool:
+        """Whether the step of this batch also compiles, or records: the first two of a shape may."""
+        seen = self._seen[batch.shapes]
+        return (self._is_compiled(batch) and seen == 0) or (self._graphs is not None and seen == 1)
+
+    def _is_compiled(self, batch: Batch) -> bool:
+        # The last batch of an epoch is smaller and comes once: not worth it either.
+        return self._compiled is not None and batch.total >= self._largest
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Learn from a batch; with graphs, by repeating a step that learned from one of the same shape."""
+        step = partial(super().optimizer_step, epoch, batch_idx, optimizer, optimizer_closure)
+        as_it_is, self.unrecorded = self.unrecorded, False
+        if self._graphs is None or as_it_is or self._seen[self._batch.shapes] == 0:
+            step()
+            return
+
+        def record() -> Tensor:
+            self._recorded = []
+            try:
+                step()
+                return self._recorded[0]
+            finally:
+                self._recorded = None
+
+        assert isinstance(optimizer_closure, Closure)
+        loss = self._graphs.take(self._batch, record, optimizer_closure, self.trainer.optimizers[0])
+        self._tally("train").counted()
+        self._note(loss, self._batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images."""
-        logits = self.network(batch.images).float()
+        loss = self._learn(self._batch)
+        if self._recorded is None:
+            self._note(loss.detach(), batch, batch_idx)
+        else:
+            self._recorded.append(loss.detach())
+        return loss * batch.share
+
+    def _learn(self, batch: Batch) -> Tensor:
+        """The mean loss of a batch, which is tallied: nothing but work for the device."""
+        network = self._compiled if self._compiled is not None and self._is_compiled(batch) else self.network
+        logits = network(batch.images).float()
         labels, losses = batch.labels, self._losses(logits, batch.labels)
         if batch.mixed_in is not None and batch.own_share is not None:
             share = batch.own_share.to(losses.dtype)  # Lightning gives all numbers of a batch the network's type
             losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
-        loss = losses.mean()
         if batch.count:
             self._tally(batch.split).update(logits.detach(), labels, losses.detach())
-            self._lately.append((self.trainer.global_step, self._rate, loss.detach()))
+        return losses.mean()
+
+    def _note(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
+        """Keep a loss until it is logged, and log when it is time."""
+        if batch.count:
+            self._lately.append((self.trainer.global_step, self._rate, loss))
         first_part = batch_idx % self.trainer.accumulate_grad_batches == 0
         if first_part and self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_step()
-        return loss * batch.share
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training loss and accuracy, as they were while the weights moved."""

@@ -82,8 +82,8 @@ class Config(Options):
     trainer: TrainerOptions
     logger: LoggerOptions
     compile: bool | Literal["graphs"]
-    """Whether torch compiles the network first, and with "graphs" also replays it as CUDA graphs, which a small batch
-    gains from: worth its minute on a GPU, not on a CPU."""
+    """Whether torch compiles the network first, and with "graphs" also repeats whole steps as CUDA graphs: worth its
+    half minute on a GPU, not on a CPU."""
     monitor_test: bool
     """Whether test loss and accuracy are logged every epoch, for the chart only. Nothing is ever chosen by them."""
     evaluate: bool
@@ -111,10 +111,10 @@ class Config(Options):
                 "early_stopping.patience: needs held-out images; set data.val_fraction=0.1 or "
                 "early_stopping.patience=null"
             )
-        if self.compile == "graphs" and self.trainer.accumulate_grad_batches > 1:
+        if self.compile == "graphs" and (parts > 1 or self.trainer.devices == "auto"):
             raise ValueError(
-                "compile: graphs write over gradients that are still being added up; set compile=true or "
-                "trainer.accumulate_grad_batches=1"
+                "compile: graphs repeat whole steps of one device; set compile=true, or trainer.devices=1, "
+                "trainer.num_nodes=1 and trainer.accumulate_grad_batches=1"
             )
         for key, value in zip(FOUND, (self.optimizer.lr, self.data.batch_size), strict=True):
             if value == "auto" and (self.trainer.devices, self.trainer.num_nodes) != (1, 1):

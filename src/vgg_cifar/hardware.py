@@ -101,6 +101,16 @@ def in_float32(device: torch.device) -> Iterator[None]:
             each.fp32_precision = precision
 
 
+def seed(number: int, device: torch.device) -> None:
+    """Set torch's generator of one device: `torch.manual_seed` sets those of all, and takes a millisecond for it."""
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was told, so that a clock read now is true."""
     if device.type == "cuda":

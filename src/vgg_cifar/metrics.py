@@ -51,6 +51,17 @@ class Tally(Metric):
         self.loss, self._defaults["loss"] = self.loss.to(self.exact), none.to(self.exact)
         return self
 
+    def reset(self) -> None:
+        """Begin anew, in the same tensors: a recorded step adds to those."""
+        states = {name: getattr(self, name) for name in self._defaults}
+        super().reset()
+        for name, state in states.items():
+            setattr(self, name, state.zero_())
+
+    def counted(self) -> None:
+        """A batch was added to the sums without a call of `update`."""
+        self._update_count += 1
+
     def update(self, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
         """Count a batch.
 

@@ -79,38 +79,49 @@ class Muon(SGD):
                 loss = closure()
         for group in self.param_groups:
             if group["filter_momentum"] is not None:
-                for filters in group["params"]:
-                    if filters.grad is not None:
-                        self._turn(filters, group["filter_momentum"])
+                moved = [filters for filters in group["params"] if filters.grad is not None]
+                for same in _by_shape(moved):
+                    self._turn(same, group["filter_momentum"])
         super().step()
         return loss
 
-    def _turn(self, filters: Tensor, momentum: float) -> None:
-        gradient, state = filters.grad, self.state[filters]
-        assert gradient is not None
-        if "mean" not in state:
-            state["mean"] = torch.zeros_like(gradient)
-        mean = state["mean"].lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(mean, momentum).flatten(1)
-        direction = orthogonal(ahead.to(self.dtype), self.iterations).to(gradient.dtype).view_as(filters)
-        gradient.copy_(direction.mul_(filters.norm() / direction.norm().clamp_min(1e-12)))
+    def _turn(self, same: list[Tensor], momentum: float) -> None:
+        """Replace the gradients of filter banks of one shape: together, for a GPU is done with one in no time."""
+        gradients = [filters.grad for filters in same if filters.grad is not None]
+        for filters in same:
+            if "mean" not in self.state[filters]:
+                self.state[filters]["mean"] = torch.zeros_like(filters)
+        means = [self.state[filters]["mean"] for filters in same]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
+        directions = orthogonal(ahead.to(self.dtype), self.iterations).to(ahead.dtype)
+        norms = torch.stack(torch._foreach_norm(same))[:, None, None]
+        directions = directions * (norms / directions.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12))
+        torch._foreach_copy_(gradients, list(directions.view(-1, *same[0].shape)))
+
+
+def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
+    shapes: dict[torch.Size, list[Tensor]] = {}
+    for each in tensors:
+        shapes.setdefault(each.shape, []).append(each)
+    return list(shapes.values())
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
     Args:
-        matrix: float [m, n]; bfloat16 is exact enough for a direction.
+        matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
         iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.15.
 
     Returns:
-        [m, n] of the same type.
+        [..., m, n] of the same type.
     """
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp_min(1e-12)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     for _ in range(iterations):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x.mT if tall else x

@@ -65,6 +65,7 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
         schedule=config.schedule,
         label_smoothing=config.label_smoothing,
         seed=config.seed,
+        compile=config.compile,
     )
 
 
@@ -82,6 +83,8 @@ def make_trainer(
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
         precision, reason = config.trainer.precision, "as asked"
+    if config.compile == "graphs" and (kind != "cuda" or precision == "16-mixed"):
+        raise UserError("compile: graphs need an NVIDIA GPU, and with it bf16 or 32 bits; set compile=true or false")
     if kind == "cpu" and precision == "16-mixed":
         raise UserError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
     try:

@@ -130,10 +130,7 @@ class _Run:
         # The last step whose figures will not come again; those of a test stand under the one after the last.
         known = step if further else step - 1
         classifier = make_classifier(config, datamodule)
-        if config.compile:
-            classifier.network.compile(mode="reduce-overhead" if config.compile == "graphs" else None)
-
-        stopwatch = Stopwatch(compiling=bool(config.compile))
+        stopwatch = Stopwatch()
         self.result = {**self.result, "status": "running"}
         for key in ("error", "rank"):
             self.result.pop(key, None)

@@ -49,6 +49,7 @@ def train_steps(
     mix: Mix | None = None,
     world_size: int = 1,
     accumulate: int = 1,
+    together: int = 1,
 ) -> list[list[Batch]]:
     """An epoch as its optimizer steps, each as its parts in the order in which they were dealt."""
     split = split_of(count)
@@ -64,6 +65,7 @@ def train_steps(
             rank=rank,
             world_size=world_size,
             accumulate=accumulate,
+            together=together,
         )
         for rank in range(world_size)
     ]
@@ -85,10 +87,12 @@ def united(parts: Sequence[Batch]) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-@given(count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs, augmented=st.booleans())
+@given(
+    count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs, augmented=st.booleans(), together=st.integers(1, 5)
+)
 @settings(deadline=None, max_examples=25)
 def test_the_parts_of_a_step_are_what_one_device_would_see(
-    world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool
+    world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool, together: int
 ) -> None:
     augment = augmentation(seed) if augmented else None
     alone = train_steps(count, batch_size=batch_size, seed=seed, epoch=epoch, augment=augment)
@@ -100,6 +104,7 @@ def test_the_parts_of_a_step_are_what_one_device_would_see(
         augment=augment,
         world_size=world_size,
         accumulate=accumulate,
+        together=together,
     )
     assert len(dealt) == len(alone)
     for parts, whole in zip(dealt, alone, strict=True):
@@ -111,16 +116,24 @@ def test_the_parts_of_a_step_are_what_one_device_would_see(
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-@given(count=counts, batch_size=batch_sizes, epoch=epochs, kind=st.sampled_from(["mixup", "cutmix", "both"]))
+@given(
+    count=counts,
+    batch_size=batch_sizes,
+    epoch=epochs,
+    kind=st.sampled_from(["mixup", "cutmix", "both"]),
+    together=st.integers(1, 5),
+)
 @settings(deadline=None, max_examples=25)
 def test_mixtures_are_what_one_device_would_see(
-    world_size: int, accumulate: int, count: int, batch_size: int, epoch: int, kind: Any
+    world_size: int, accumulate: int, count: int, batch_size: int, epoch: int, kind: Any, together: int
 ) -> None:
     def steps(**dealt: int) -> list[list[Batch]]:
         augment, mix = Steps((Crop(0, 4, "zero"), Flip(0))), Mixing(kind, 1.0, 0.9, seed=0)
         return train_steps(count, batch_size=batch_size, epoch=epoch, augment=augment, mix=mix, **dealt)
 
-    for parts, (whole,) in zip(steps(world_size=world_size, accumulate=accumulate), steps(), strict=True):
+    for parts, (whole,) in zip(
+        steps(world_size=world_size, accumulate=accumulate, together=together), steps(), strict=True
+    ):
         for name in ("images", "labels", "mixed_in", "own_share"):
             dealt = torch.cat([getattr(part, name)[: part.count] for part in parts])
             assert torch.equal(dealt, getattr(whole, name)), name

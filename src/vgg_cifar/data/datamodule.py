@@ -16,6 +16,9 @@ from vgg_cifar.data.options import DataOptions
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 8192
+"""Images that a GPU prepares at a time."""
+
 
 class DataModule(LightningDataModule):
     """The images of one run.
@@ -79,6 +82,7 @@ class DataModule(LightningDataModule):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             accumulate=trainer.accumulate_grad_batches,
+            together=self._batches_together(trainer.world_size * trainer.accumulate_grad_batches),
         )
 
     def val_dataloader(self) -> list[EvalLoader]:
@@ -105,6 +109,11 @@ class DataModule(LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("the loaders belong to a Trainer: pass this DataModule to fit or test")
         return self.trainer
+
+    def _batches_together(self, parts: int) -> int:
+        """On a GPU, which is done with one batch before it is told about the next."""
+        on_gpu = self._trainer.strategy.root_device.type == "cuda"
+        return max(1, TOGETHER * parts // int(self.options.batch_size)) if on_gpu else 1
 
     def _side_of_epoch(self) -> int:
         trainer = self._trainer

@@ -51,6 +51,20 @@ class Batch(NamedTuple):
         """Weight of this batch's mean loss: the average over all parts of a step is then the mean over its images."""
         return self.count * self.parts / self.total
 
+    @property
+    def shapes(self) -> tuple[torch.Size | None, ...]:
+        """Of each field that is a tensor: batches that have the same can take the same compiled step."""
+        return tuple(each.shape if isinstance(each, Tensor) else None for each in self)
+
+
+class _Part(NamedTuple):
+    """Of a step, what one device sees at once."""
+
+    indices: Tensor
+    partners: Tensor
+    count: int  # type: ignore[assignment]  # as above
+    total: int
+
 
 @dataclass(frozen=True)
 class Normalise:
@@ -98,6 +112,7 @@ class TrainLoader:
         rank: of this process.
         world_size: processes in all.
         accumulate: batches per step and process.
+        together: batches that are made at a time: all work on images is some hundred kernels, however few they are.
     """
 
     def __init__(
@@ -115,6 +130,7 @@ class TrainLoader:
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
+        together: int = 1,
     ) -> None:
         self.images = images
         self.normalise = normalise
@@ -128,6 +144,7 @@ class TrainLoader:
         self.rank = rank
         self.world_size = world_size
         self.accumulate = accumulate
+        self.together = together
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size) * self.accumulate
@@ -140,26 +157,40 @@ class TrainLoader:
         epoch, side = self.epoch(), self.side() if self.side else None
         order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.images.device)
         steps = order.split(self.batch_size)
-        for turn in range(done, len(self)):
-            yield self._batch(steps[turn // self.accumulate], turn % self.accumulate, epoch, side)
+        for first in range(done, len(self), self.together):
+            turns = range(first, min(first + self.together, len(self)))
+            yield from self._batches(
+                [self._part(steps[t // self.accumulate], t % self.accumulate) for t in turns], epoch, side
+            )
 
-    def _batch(self, step: Tensor, turn: int, epoch: int, side: int | None) -> Batch:
+    def _part(self, step: Tensor, turn: int) -> _Part:
         parts = self.world_size * self.accumulate
         part = turn * self.world_size + self.rank
-        mine = step.tensor_split(parts)[part]
-        count = len(mine)
-        indices = mine if count else step[:1]
+        before = step.roll(1)
+        mine, partners = (each.tensor_split(parts)[part] for each in (step, before))
+        return _Part(mine, partners, len(mine), len(step)) if len(mine) else _Part(step[:1], before[:1], 0, len(step))
+
+    def _batches(self, made: list[_Part], epoch: int, side: int | None) -> Iterator[Batch]:
+        parts = self.world_size * self.accumulate
+        sizes = [len(each.indices) for each in made]
+        indices = torch.cat([each.indices for each in made])
         images, labels = self._pictures(indices, epoch), self.images.classes(indices)
-        mixed_in = share = None
+        nothing: list[Tensor | None] = [None] * len(made)
+        mixed_in = shares = nothing
         if self.mix is not None:
-            before = step.roll(1)
-            partners = before.tensor_split(parts)[part] if count else before[:1]
-            others = images.roll(1, 0) if parts == 1 else self._pictures(partners, epoch)
+            partners = torch.cat([each.partners for each in made])
+            others = (
+                torch.cat([each.roll(1, 0) for each in images.split(sizes)])
+                if parts == 1
+                else self._pictures(partners, epoch)
+            )
             images, share = self.mix(images, others, indices.to(images.device, non_blocking=True), epoch)
-            mixed_in = self.images.classes(partners)
+            mixed_in, shares = list(self.images.classes(partners).split(sizes)), list(share.split(sizes))
         if side is not None and side != images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-        return Batch(images, labels, count, len(step), parts, "train", mixed_in, share)
+        for part, *of_part in zip(made, images.split(sizes), labels.split(sizes), mixed_in, shares, strict=True):
+            pictures, classes, others_classes, own_share = of_part
+            yield Batch(pictures, classes, part.count, part.total, parts, "train", others_classes, own_share)
 
     def _pictures(self, indices: Tensor, epoch: int) -> Tensor:
         images = self.images.pictures(indices)

@@ -21,19 +21,17 @@ WARMUP_STEPS = 20
 class Stopwatch(Callback):
     """Measures training apart from everything else, over all processes that a run is resumed in.
 
-    Args:
-        compiling: whether the first step of this process compiles the network.
-
     Attributes:
         train_seconds: in optimizer steps, with the loading of their batches.
-        compile_seconds: in the first step, if it compiles; it is no part of `train_seconds`.
+        compile_seconds: in steps that also compile or record; they are no part of `train_seconds`, nor their images of
+            `images`.
         validation_seconds: in validations.
         images: images trained on, over all ranks.
         steady_seconds: `train_seconds` without each process's first twenty steps.
         steady_images: images without those of each process's first twenty steps.
     """
 
-    def __init__(self, *, compiling: bool = False) -> None:
+    def __init__(self) -> None:
         self.train_seconds = 0.0
         self.compile_seconds = 0.0
         self.validation_seconds = 0.0
@@ -42,7 +40,6 @@ class Stopwatch(Callback):
         self.steady_images = 0.0
         self._since: float | None = None
         self._validation_since = 0.0
-        self._compiling = compiling
         self._began_at = 0
         self._epoch = [0.0, 0.0]
 
@@ -91,6 +88,11 @@ class Stopwatch(Callback):
         self._epoch = [self.images, self.train_seconds]
         self._start(trainer)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Leave out a step that compiles."""
+        if pl_module.prepares(batch):  # type: ignore[operator]
+            self._lap(trainer, steady=self._is_steady(trainer))
+
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -100,14 +102,14 @@ class Stopwatch(Callback):
         batch_idx: int,
     ) -> None:
         """Count images; stop before a validation begins."""
-        if self._compiling:
-            before = self.train_seconds
-            self._lap(trainer, steady=False)
-            self.compile_seconds += self.train_seconds - before
-            self.train_seconds = before
-            self._compiling = False
-            return
         images = batch.total * trainer.world_size / batch.parts
+        if pl_module.prepares(batch):  # type: ignore[operator]
+            synchronise(trainer.strategy.root_device)
+            assert self._since is not None
+            now = time.perf_counter()
+            self.compile_seconds += now - self._since
+            self._since = now
+            images = 0.0
         self.images += images
         if self._is_steady(trainer):
             self.steady_images += images

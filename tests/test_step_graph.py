@@ -1,0 +1,97 @@
+"""Recorded steps learn what steps taken one by one do; the recording itself, of a GPU's, is pretended here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from vgg_cifar import step_graph
+from vgg_cifar.config import Config
+from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
+
+RUN = ("data.train_size=220", "data.batch_size=64", "data.val_fraction=0", "trainer.max_epochs=3", "dropout=head")
+# 64, 64, 64 and 28 images, three times
+
+
+class Pretended:
+    """Records a step as a GPU does: it takes none, and repeats it without a word from whoever recorded it."""
+
+    recordings = 0
+
+    def __call__(self, step: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        Pretended.recordings += 1
+        loss = step()
+        taken = [True]  # a CPU cannot record without doing: the first repetition is done already
+
+        def repeat() -> None:
+            if not taken:
+                loss.copy_(step())
+            taken.clear()
+
+        return repeat, loss
+
+
+@pytest.fixture(autouse=True)
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_graph, "CUDAGraphs", Pretended)
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    Pretended.recordings = 0
+
+
+def trained(config: Config, compile: Any) -> tuple[dict[str, Tensor], dict[str, float], list[float]]:
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config.model_copy(update={"compile": compile}), datamodule)
+    trainer, _ = make_trainer(config, [], [])
+    trainer.fit(classifier, datamodule)
+    rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+    return classifier.network.state_dict(), classifier.results, rates
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        (),
+        ("optimizer=muon", "schedule=onecycle"),
+        ("optimizer=adamw", "augmentation=mix"),
+        ("resizing=progressive", "resizing.sides=[16,32]", "resizing.milestones=[0.5]"),
+    ],
+)
+def test_repeated_steps_are_the_steps(configure: Callable[..., Config], choice: tuple[str, ...]) -> None:
+    config = configure(*RUN, *choice)
+    weights, results, rates = trained(config, compile=False)
+    repeated, same_results, same_rates = trained(config, compile="graphs")
+    assert all(torch.equal(repeated[name], weights[name]) for name in weights)
+    assert same_results == results
+    assert same_rates == rates
+    assert all(isinstance(rate, float) for rate in same_rates)
+    assert Pretended.recordings >= 2
+
+
+def test_each_shape_is_recorded_at_its_second_step(configure: Callable[..., Config]) -> None:
+    trained(configure(*RUN, "trainer.max_epochs=1"), compile="graphs")
+    assert Pretended.recordings == 1, "the last batch of an epoch came once"
+    trained(configure(*RUN, "trainer.max_epochs=2"), compile="graphs")
+    assert Pretended.recordings == 3
+
+
+def test_a_step_that_somebody_looks_into_is_taken_as_it_is(configure: Callable[..., Config]) -> None:
+    config = configure(*RUN)
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config.model_copy(update={"compile": "graphs"}), datamodule)
+    seen: list[int] = []
+
+    class Gradients(Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            pl_module.unrecorded = trainer.global_step in (5, 6)
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            if classifier._recorded is None:
+                seen.append(trainer.global_step)
+
+    trainer, _ = make_trainer(config, [Gradients()], [])
+    trainer.fit(classifier, datamodule)
+    # The first of each of the two shapes, and those two; the recordings are no steps.
+    assert seen == [0, 3, 5, 6]
