@@ -104,7 +104,12 @@ class Classifier(LightningModule):
         torch.manual_seed(draws.key(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images."""
+        """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images.
+
+        With RegMixup (Pinto et al., 2022) it is the mean over images and mixtures alike, so half of the paper's sum
+        with eta = 1: twice its learning rate and half its weight decay take the same steps. What is tallied is of the
+        whole images alone.
+        """
         logits = self.network(batch.images).float()
         labels, losses = batch.labels, self._losses(logits, batch.labels)
         if batch.mixed_in is not None and batch.own_share is not None:
@@ -113,7 +118,8 @@ class Classifier(LightningModule):
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
         loss = losses.mean()
         if batch.count:
-            self._tally(batch.split).update(logits.detach(), labels, losses.detach())
+            whole = slice(batch.count)
+            self._tally(batch.split).update(logits.detach()[whole], labels[whole], losses.detach()[whole])
             self._lately.append((self.trainer.global_step, self._rate, loss.detach()))
         first_part = batch_idx % self.trainer.accumulate_grad_batches == 0
         if first_part and self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]

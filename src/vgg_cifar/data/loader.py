@@ -18,16 +18,19 @@ Augment = Callable[[Tensor, Tensor, int], Tensor]
 """(uint8 images [n, 3, 32, 32], int64 indices [n], epoch) -> uint8 images of the same shape."""
 Mix = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """(float32 images [n, 3, 32, 32], others of the same shape, int64 indices [n], epoch) -> mixtures, and float32 [n], the
-share of each that is of the first."""
+share of each that is of the first; or of 2n, the images and then their mixtures."""
 
 
 class Batch(NamedTuple):
     """What one device sees at once.
 
+    With RegMixup n is twice as many as the images of the data set that are in it: those, and then their mixtures.
+
     Attributes:
         images: float32 [n, 3, side, side], normalised, channels last in memory (or of a single image).
         labels: int64 [n].
-        count: how many of the n images count: n, or 0 for a stand-in that keeps a rank without images in step.
+        count: images of the data set that are in it, the first of the n; 0 for a stand-in that keeps a rank without
+            images in step.
         total: images of the whole optimizer step, over all ranks and accumulated batches.
         parts: into how many such batches the step was divided.
         split: "train", "val" or "test".
@@ -93,6 +96,7 @@ class TrainLoader:
         epoch: tells the epoch when one begins.
         augment: what happens to each image.
         mix: what happens to each pair of images.
+        mixes: tells whether that happens, when an epoch begins.
         side: tells the side of the images, in pixels, when an epoch begins; None leaves them as they are.
         done: tells how many batches of the epoch were seen before, when one is gone on with.
         rank: of this process.
@@ -110,6 +114,7 @@ class TrainLoader:
         epoch: Callable[[], int],
         augment: Augment | None = None,
         mix: Mix | None = None,
+        mixes: Callable[[], bool] = lambda: True,
         side: Callable[[], int] | None = None,
         done: Callable[[], int] = lambda: 0,
         rank: int = 0,
@@ -123,6 +128,7 @@ class TrainLoader:
         self.epoch = epoch
         self.augment = augment
         self.mix = mix
+        self.mixes = mixes
         self.side = side
         self.done = done
         self.rank = rank
@@ -138,12 +144,13 @@ class TrainLoader:
     def after(self, done: int) -> Iterator[Batch]:
         """The batches of the current epoch but for the first `done`."""
         epoch, side = self.epoch(), self.side() if self.side else None
+        mix = self.mix if self.mixes() else None
         order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.images.device)
         steps = order.split(self.batch_size)
         for turn in range(done, len(self)):
-            yield self._batch(steps[turn // self.accumulate], turn % self.accumulate, epoch, side)
+            yield self._batch(steps[turn // self.accumulate], turn % self.accumulate, epoch, side, mix)
 
-    def _batch(self, step: Tensor, turn: int, epoch: int, side: int | None) -> Batch:
+    def _batch(self, step: Tensor, turn: int, epoch: int, side: int | None, mix: Mix | None) -> Batch:
         parts = self.world_size * self.accumulate
         part = turn * self.world_size + self.rank
         mine = step.tensor_split(parts)[part]
@@ -151,12 +158,14 @@ class TrainLoader:
         indices = mine if count else step[:1]
         images, labels = self._pictures(indices, epoch), self.images.classes(indices)
         mixed_in = share = None
-        if self.mix is not None:
+        if mix is not None:
             before = step.roll(1)
             partners = before.tensor_split(parts)[part] if count else before[:1]
             others = images.roll(1, 0) if parts == 1 else self._pictures(partners, epoch)
-            images, share = self.mix(images, others, indices.to(images.device, non_blocking=True), epoch)
+            images, share = mix(images, others, indices.to(images.device, non_blocking=True), epoch)
             mixed_in = self.images.classes(partners)
+            if len(images) > len(labels):  # as they are, and then mixed
+                labels, mixed_in = labels.repeat(2), mixed_in.repeat(2)
         if side is not None and side != images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
         return Batch(images, labels, count, len(step), parts, "train", mixed_in, share)
