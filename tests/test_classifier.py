@@ -223,7 +223,7 @@ def test_a_stand_in_for_images_and_mixtures_weighs_nothing(configure: Callable[.
     batch = Batch(
         torch.ones(2, 3, 32, 32), torch.zeros(2).long(), 0, 1, 2, "train", torch.ones(2).long(), torch.ones(2)
     )
-    assert float(classifier.training_step(batch, 1)) == 0
+    assert classifier.training_step(batch, 1).item() == 0
     assert int(classifier.tallies["train_split"].sums()["count"]) == 0
 
 

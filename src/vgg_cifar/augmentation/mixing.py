@@ -1,6 +1,7 @@
 """Two training images in one: MixUp (Zhang et al., 2018), CutMix (Yun et al., 2019) and RegMixup (Pinto et al., 2022).
 
-Each image's share, box and kind come from its own draws."""
+Each image's share, box and kind come from its own draws.
+"""
 
 from __future__ import annotations
 
