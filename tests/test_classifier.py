@@ -191,8 +191,46 @@ def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses(configure: Callable[
     torch.testing.assert_close(found, expected)
 
 
+def test_regmixup_learns_from_images_and_mixtures_alike_and_tallies_the_images(
+    configure: Callable[..., Config],
+) -> None:
+    config = configure("label_smoothing=0.1", "dropout=none")
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    classifier.trainer, _ = make_trainer(config, [], [])
+    classifier.trainer.optimizers = [torch.optim.SGD(classifier.parameters(), lr=0.1)]
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits = classifier.network(images).detach()
+    right = logits[:4].argmax(1)
+    right[3] = logits[3].argmin()  # three of four
+    labels, others = right.repeat(2), torch.arange(8)
+    share = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.1, 0.4, 0.6, 1.0])
+    found = classifier.training_step(Batch(images, labels, 4, 12, 3, "train", others, share), 0)
+    whole = F.cross_entropy(logits[:4], right, label_smoothing=0.1)
+    targets = share[4:, None] * F.one_hot(right, 100) + (1 - share[4:, None]) * F.one_hot(others[4:], 100)
+    mixtures = F.cross_entropy(logits[4:], targets, label_smoothing=0.1)
+    torch.testing.assert_close(found, (whole + mixtures) / 2 * (4 * 3 / 12))
+    tally = classifier.tallies["train_split"].compute()
+    assert float(tally["top1"]) == 0.75
+    assert float(tally["loss"]) == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_a_stand_in_for_images_and_mixtures_weighs_nothing(configure: Callable[..., Config]) -> None:
+    config = configure("dropout=none")
+    datamodule = make_datamodule(config)
+    classifier = make_classifier(config, datamodule)
+    classifier.trainer, _ = make_trainer(config, [], [])
+    batch = Batch(
+        torch.ones(2, 3, 32, 32), torch.zeros(2).long(), 0, 1, 2, "train", torch.ones(2).long(), torch.ones(2)
+    )
+    assert classifier.training_step(batch, 1).item() == 0
+    assert int(classifier.tallies["train_split"].sums()["count"]) == 0
+
+
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
-@pytest.mark.parametrize("options", [["augmentation=mix"], ["trainer.gradient_clip_val=1.0"], ["optimizer=muon"]])
+@pytest.mark.parametrize(
+    "options", [["augmentation=mix"], ["augmentation=regmixup"], ["trainer.gradient_clip_val=1.0"], ["optimizer=muon"]]
+)
 def test_every_arithmetic_trains(configure: Callable[..., Config], precision: str, options: list[str]) -> None:
     config = configure(f"trainer.precision={precision}", "trainer.max_epochs=1", *options)
     datamodule = make_datamodule(config)

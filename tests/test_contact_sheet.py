@@ -46,6 +46,13 @@ def test_an_image_is_mixed_with_the_one_above(configure: Callable[..., Config]) 
         assert ((found == own) | (found == above)).all()
 
 
+def test_of_images_that_are_seen_whole_and_mixed_the_mixtures_are_shown(configure: Callable[..., Config]) -> None:
+    options = ("augmentation.mix_alpha=1", "augmentation=regmixup")
+    assert torch.equal(
+        draw(configure(*options), images=4, epochs=2), draw(configure("augmentation=mixup"), images=4, epochs=2)
+    )
+
+
 def test_there_are_no_more_rows_than_images(configure: Callable[..., Config]) -> None:
     with pytest.raises(UserError, match=r"images: 301 were asked for, there are \d+$"):
         draw(configure(), images=301, epochs=1)

@@ -20,7 +20,8 @@ RUNS = {
     ),
     "muon, swa, parts of steps, mixtures, growing images": (
         "optimizer=muon", "averaging=swa", "averaging.start=0.3", "trainer.accumulate_grad_batches=3",
-        "augmentation=mix", "resizing=progressive", "checkpoint.every_steps=2", "checkpoint.every_epochs=2",
+        "augmentation=mix", "augmentation.mix_until=0.5", "resizing=progressive", "checkpoint.every_steps=2",
+        "checkpoint.every_epochs=2",
     ),
     "limited steps, nothing held out, the test set monitored": (
         "trainer.max_steps=12", "data.val_fraction=0", "monitor_test=true", "schedule=onecycle",

@@ -169,8 +169,13 @@ class Classifier(LightningModule):
         self._note(loss, self._batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images."""
-        loss = self._learn(self._batch)
+        """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images.
+
+        With RegMixup (Pinto et al., 2022) it is the mean over images and mixtures alike, so half of the paper's sum
+        with eta = 1: twice its learning rate and half its weight decay take the same steps. What is tallied is of the
+        whole images alone.
+        """
+        loss = self._learn(batch if self._graphs is None else self._batch)
         if self._recorded is None:
             self._note(loss.detach(), batch, batch_idx)
         else:
@@ -187,7 +192,8 @@ class Classifier(LightningModule):
             losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
         if batch.count:
-            self._tally(batch.split).update(logits.detach(), labels, losses.detach())
+            whole = slice(batch.count)
+            self._tally(batch.split).update(logits.detach()[whole], labels[whole], losses.detach()[whole])
         return losses.mean()
 
     def _note(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:

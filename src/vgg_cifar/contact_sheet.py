@@ -20,7 +20,8 @@ def draw(config: Config, images: int, epochs: int) -> Tensor:
     Args:
         config: of the run.
         images: rows, the first images of the training set.
-        epochs: columns, from epoch 0 on, to the right of the images as they are. Images are mixed with those above.
+        epochs: columns, from epoch 0 on, to the right of the images as they are. Images are mixed with those above; of
+            those that are seen whole too, the mixtures are shown.
 
     Returns:
         uint8 [3, h, w].
@@ -38,7 +39,7 @@ def draw(config: Config, images: int, epochs: int) -> Tensor:
         seen = datamodule.augment(originals, indices, epoch) if datamodule.augment else originals
         if datamodule.mix:  # with the image above, as if the rows were a step of the run
             mixed, _ = datamodule.mix(seen.float(), seen.float().roll(1, 0), indices, epoch)
-            seen = mixed.round().to(torch.uint8)
+            seen = mixed[-images:].round().to(torch.uint8)
         columns.append(seen)
     sheet: Tensor = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=1 + epochs, padding=1, pad_value=255)
     return sheet

@@ -119,7 +119,7 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = matrix.mT if tall else matrix
+    x: Tensor = matrix.mT if tall else matrix
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     for _ in range(iterations):
         gram = x @ x.mT

@@ -30,6 +30,7 @@ def make_datamodule(config: Config) -> DataModule:
         config.seed,
         augment=config.augmentation.build(config.seed, config.data.mean),
         mix=config.augmentation.mixing(config.seed),
+        mix_until=config.augmentation.mix_until,
         side=None if config.resizing.name == "none" else config.resizing.side,
         monitor_test=config.monitor_test,
     )

@@ -54,6 +54,7 @@ def tune(config: Config, images: int, fit: Fit) -> tuple[Config, dict[str, Any]]
                 update={
                     "monitor_test": False,
                     "resizing": config.resizing.last_stage(),
+                    "augmentation": config.augmentation.first_stage(),
                     "data": config.data.model_copy(update={"batch_size": size}),
                     "optimizer": config.optimizer.model_copy(update={"lr": 1e-4}),
                     "trainer": short.model_copy(update={"max_steps": _Clock.warmup + _Clock.steps}),
@@ -74,6 +75,7 @@ def tune(config: Config, images: int, fit: Fit) -> tuple[Config, dict[str, Any]]
             update={
                 "monitor_test": False,
                 "resizing": config.resizing.last_stage(),
+                "augmentation": config.augmentation.first_stage(),
                 "optimizer": config.optimizer.model_copy(update={"lr": RATES[0]}),
                 "trainer": short.model_copy(update={"max_steps": RATE_STEPS}),
             }

@@ -12,7 +12,7 @@ from torch import Tensor
 from vgg_cifar import draws
 from vgg_cifar.augmentation.mixing import Mixing
 
-Kind = Literal["mixup", "cutmix", "both"]
+Kind = Literal["mixup", "cutmix", "both", "regmixup"]
 KINDS: list[Kind] = ["mixup", "cutmix", "both"]
 
 
@@ -95,3 +95,13 @@ def test_a_mixture_does_not_depend_on_the_batch_it_is_in(chosen: list[int], epoc
 
 def test_every_epoch_mixes_anew() -> None:
     assert not torch.equal(mixed("mixup", 50, epoch=0)[1], mixed("mixup", 50, epoch=1)[1])
+
+
+def test_regmixup_keeps_the_images_before_the_mixtures_of_mixup() -> None:
+    first, second = torch.rand(2, 20, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    indices = torch.arange(20)
+    images, share = Mixing("regmixup", 10.0, 0.9, seed=3)(first, second, indices, 4)
+    mixtures, their_share = Mixing("mixup", 10.0, 0.9, seed=3)(first, second, indices, 4)
+    assert torch.equal(images, torch.cat([first, mixtures]))
+    assert torch.equal(share, torch.cat([torch.ones(20), their_share]))
+    assert (their_share < 1).any()

@@ -6,6 +6,7 @@ import torch
 from vgg_cifar.augmentation.batch import Step, Steps
 from vgg_cifar.augmentation.erasing import Cutout, Erasing
 from vgg_cifar.augmentation.geometry import Crop, Flip, Rotation
+from vgg_cifar.augmentation.mixing import Mixing
 from vgg_cifar.augmentation.policies import BINS, NARROW, WIDE, Even, Learned
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import check
@@ -50,6 +51,27 @@ def test_nothing_to_do_is_no_augmentation() -> None:
     off = ["augmentation=standard", "augmentation.padding=0", "augmentation.flip=false"]
     for line in (["augmentation=none"], off):
         assert compose_and_check(line).config.augmentation.build(0, MEAN) is None
+
+
+def test_what_is_mixed_is_as_its_choice_says() -> None:
+    expected = {
+        "augmentation=mixup": Mixing("mixup", 1.0, 1.0, 5),
+        "augmentation=cutmix augmentation.mix_probability=0.5": Mixing("cutmix", 1.0, 0.5, 5),
+        "augmentation=mix": Mixing("both", 1.0, 1.0, 5),
+        "augmentation=regmixup": Mixing("regmixup", 10.0, 1.0, 5),
+        "augmentation=regmixup augmentation.mix_until=0.5": Mixing("regmixup", 10.0, 1.0, 5),
+        "augmentation=regmixup augmentation.mix_until=0": None,
+        "augmentation=regmixup augmentation.mix_probability=0": None,
+        "augmentation=trivial": None,
+    }
+    for line, mixing in expected.items():
+        assert compose_and_check(line.split()).config.augmentation.mixing(5) == mixing, line
+
+
+@pytest.mark.parametrize(("given", "until"), [("0", 0.0), ("0.3", 1.0), ("1", 1.0)])
+def test_the_first_stage_mixes_if_the_run_ever_does(given: str, until: float) -> None:
+    config = compose_and_check(["augmentation=mixup", f"augmentation.mix_until={given}"]).config
+    assert config.augmentation.first_stage().mix_until == until
 
 
 def test_a_mean_that_no_pixel_can_have_is_painted_as_the_nearest_colour() -> None:

@@ -67,6 +67,60 @@ def test_where_images_lie_is_said_when_it_is_not_the_device(
     assert caplog.messages == ["The train images stay in the host's memory; each batch is copied to the device"]
 
 
+class Mixtures(Callback):
+    """Keeps of every training batch whether it is mixed, and its size; saves a checkpoint after some step."""
+
+    def __init__(self, step: int, file: Path) -> None:
+        self.step, self.file = step, file
+        self.seen: list[tuple[int, bool, int]] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        assert (batch.mixed_in is None) == (batch.own_share is None)
+        self.seen.append((trainer.current_epoch, batch.mixed_in is not None, len(batch.images) // batch.count))
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.file)
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ("augmentation=cutmix augmentation.mix_until=1", [True] * 4),
+        ("augmentation=cutmix augmentation.mix_until=0", [False] * 4),
+        ("augmentation=cutmix augmentation.mix_until=0.5", [True, True, False, False]),
+        ("augmentation=regmixup augmentation.mix_until=0.51", [True, True, True, False]),
+        ("augmentation=regmixup augmentation.mix_until=0.5 trainer.accumulate_grad_batches=2",
+         [True, True, False, False]),
+        ("augmentation=regmixup augmentation.mix_until=0.5 trainer.max_epochs=100 trainer.max_steps=20",
+         [True, True, False, False]),
+    ],
+)  # fmt: skip
+def test_mixing_ends_at_its_fraction_of_the_run_and_between_epochs(
+    configure: Callable[..., Config], tmp_path: Path, options: str, epochs: list[bool]
+) -> None:
+    config = configure("trainer.max_epochs=4", *options.split())
+    mixtures, datamodule = Mixtures(-1, tmp_path), make_datamodule(config)
+    trainer, _ = make_trainer(config, [mixtures], [])
+    trainer.fit(make_classifier(config, datamodule), datamodule)
+    assert {(epoch, mixed) for epoch, mixed, _ in mixtures.seen} == set(enumerate(epochs))
+    assert all(copies == (2 if mixed and "regmixup" in options else 1) for _, mixed, copies in mixtures.seen)
+
+
+@pytest.mark.parametrize("step", [7, 10, 12])  # within the second epoch, at the end of mixing, and after it
+def test_mixing_ends_at_the_same_epoch_of_a_run_that_is_gone_on_with(
+    configure: Callable[..., Config], tmp_path: Path, step: int
+) -> None:
+    config = configure("logger=csv", "trainer.max_epochs=3", "augmentation=regmixup", "augmentation.mix_until=0.6")
+    curves = []
+    for checkpoint in (None, tmp_path / "middle.ckpt"):
+        mixtures, datamodule = Mixtures(step, tmp_path / "middle.ckpt"), make_datamodule(config)
+        trainer, _ = make_trainer(config, [mixtures], [])
+        trainer.fit(make_classifier(config, datamodule), datamodule, ckpt_path=checkpoint, weights_only=True)
+        curves.append(mixtures.seen)
+    whole, rest = curves
+    assert whole == [(0, True, 2)] * 5 + [(1, True, 2)] * 5 + [(2, False, 1)] * 5
+    assert rest == whole[step:]
+
+
 def test_a_fit_from_a_checkpoint_within_an_epoch_sees_the_very_next_batch(
     configure: Callable[..., Config], tmp_path: Path
 ) -> None:

@@ -120,7 +120,7 @@ def test_the_parts_of_a_step_are_what_one_device_would_see(
     count=counts,
     batch_size=batch_sizes,
     epoch=epochs,
-    kind=st.sampled_from(["mixup", "cutmix", "both"]),
+    kind=st.sampled_from(["mixup", "cutmix", "both", "regmixup"]),
     together=st.integers(1, 5),
 )
 @settings(deadline=None, max_examples=25)
@@ -135,8 +135,11 @@ def test_mixtures_are_what_one_device_would_see(
         steps(world_size=world_size, accumulate=accumulate, together=together), steps(), strict=True
     ):
         for name in ("images", "labels", "mixed_in", "own_share"):
-            dealt = torch.cat([getattr(part, name)[: part.count] for part in parts])
+            # With RegMixup a batch holds two of them, the second of the mixtures.
+            found = [getattr(part, name).split(max(part.count, 1)) for part in parts if part.count]
+            dealt = torch.cat([torch.cat(each) for each in zip(*found, strict=True)])
             assert torch.equal(dealt, getattr(whole, name)), name
+            assert len(dealt) == whole.count * (2 if kind == "regmixup" else 1)
 
 
 def test_each_image_is_mixed_with_another_of_its_step_augmented_as_that_one_is() -> None:
@@ -152,6 +155,46 @@ def test_each_image_is_mixed_with_another_of_its_step_augmented_as_that_one_is()
         pictures = dict(zip(alone.labels.tolist(), alone.images, strict=True))
         for image, own, other in zip(batch.images, batch.labels.tolist(), batch.mixed_in.tolist(), strict=True):
             assert torch.equal(image, (pictures[own] + pictures[other]) / 2)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_with_regmixup_a_batch_is_its_whole_images_and_then_their_mixtures(accumulate: int) -> None:
+    dealt: dict[str, Any] = {
+        "batch_size": 16,
+        "augment": Steps((Crop(0, 4, "zero"), Flip(0))),
+        "accumulate": accumulate,
+    }
+    both, whole, mixed = (
+        [batch for step in train_steps(34, mix=mix, **dealt) for batch in step]
+        for mix in (Mixing("regmixup", 2.0, 0.9, seed=0), None, Mixing("mixup", 2.0, 0.9, seed=0))
+    )
+    for found, alone, mixture in zip(both, whole, mixed, strict=True):
+        assert found.mixed_in is not None
+        assert found.own_share is not None
+        assert mixture.mixed_in is not None
+        assert mixture.own_share is not None
+        assert (found.count, found.total, found.parts, found.share) == (
+            alone.count, alone.total, alone.parts, alone.share
+        )  # fmt: skip
+        assert torch.equal(found.images, torch.cat([alone.images, mixture.images]))
+        assert torch.equal(found.labels, torch.cat([alone.labels, alone.labels]))
+        assert torch.equal(found.own_share, torch.cat([torch.ones(len(alone.labels)), mixture.own_share]))
+        assert torch.equal(found.mixed_in[len(alone.labels) :], mixture.mixed_in)
+        assert found.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_loader_asks_each_time_it_begins_whether_images_are_mixed() -> None:
+    mixes = False
+    loader = TrainLoader(
+        split_of(20), PLAIN, batch_size=8, seed=0, epoch=lambda: 0, mix=Mixing("regmixup", 1.0, 1.0, seed=0),
+        mixes=lambda: mixes,
+    )  # fmt: skip
+    for found, (alone,) in zip(loader, train_steps(20, batch_size=8), strict=True):
+        assert torch.equal(found.images, alone.images)
+        assert torch.equal(found.labels, alone.labels)
+        assert found.mixed_in is found.own_share is None
+    mixes = True
+    assert [len(batch.images) for batch in loader] == [16, 16, 8]
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

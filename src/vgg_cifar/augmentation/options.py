@@ -21,7 +21,9 @@ class Augmentation(Options):
     mixed with another.
     """
 
-    name: Literal["none", "standard", "rotate", "cutout", "erase", "trivial", "rand", "auto", "mixup", "cutmix", "mix"]
+    name: Literal[
+        "none", "standard", "rotate", "cutout", "erase", "trivial", "rand", "auto", "mixup", "cutmix", "mix", "regmixup"
+    ]
     padding: Annotated[int, Field(ge=0, le=31)]
     """Pixels added on each side before a 32x32 crop is taken; also the farthest shift. 0 to 31; 0: no crop."""
     padding_mode: Literal["zero", "reflect"]
@@ -46,15 +48,19 @@ class Augmentation(Options):
     """Side in pixels of a square that every image loses, centred anywhere, so often partly outside (DeVries and Taylor,
     2017), 0 to 64; 0: none. What is lost takes the data's mean colour, the 0 of normalised images."""
 
-    mix: Literal["mixup", "cutmix", "both"] | None
+    mix: Literal["mixup", "cutmix", "both", "regmixup"] | None
     """What comes into an image from the one before it in the step: with "mixup" a part of every pixel (Zhang et al.,
-    2018), with "cutmix" a box (Yun et al., 2019), with "both" either, for half of the images each; null: nothing. The
-    loss is mixed as the images are."""
+    2018), with "cutmix" a box (Yun et al., 2019), with "both" either, for half of the images each; "regmixup" is
+    "mixup" of a second copy, so that each image is seen whole too (Pinto et al., 2022), for twice the arithmetic; null:
+    nothing. The loss is mixed as the images are."""
     mix_alpha: Annotated[float, Field(gt=0, le=32)]
     """An image's own share is drawn from Beta(alpha, alpha): 1 draws it evenly, less leaves most images nearly whole.
     Up to 32."""
     mix_probability: Annotated[float, Field(ge=0, le=1)]
     """An image's chance, 0 to 1, to be mixed."""
+    mix_until: Annotated[float, Field(ge=0, le=1)]
+    """When mixing ends, as a fraction of the run, 0 to 1; from then on images are whole. 1: never. It ends between
+    epochs only."""
 
     @model_validator(mode="after")
     def _only_rand_augment_is_told_how_many_and_how_strong(self) -> Self:
@@ -98,9 +104,13 @@ class Augmentation(Options):
             steps.append(Cutout(seed, self.cutout, (red, green, blue)))
         return Steps(tuple(steps)) if steps else None
 
+    def first_stage(self) -> Augmentation:
+        """What the run begins with, for all of it."""
+        return self.model_copy(update={"mix_until": 1.0 if self.mix_until else 0.0})
+
     def mixing(self, seed: int) -> Mix | None:
-        """The function that mixes pairs of images; None if none are. `seed` is the run's."""
-        if self.mix is None or not self.mix_probability:
+        """The function that mixes pairs of images; None if none ever are. `seed` is the run's."""
+        if self.mix is None or not self.mix_probability or not self.mix_until:
             return None
         from vgg_cifar.augmentation.mixing import Mixing
 

@@ -28,6 +28,7 @@ class DataModule(LightningDataModule):
         seed: the run's seed, for the order of images.
         augment: what happens to training images; None leaves them as they are.
         mix: what happens to each pair of training images; None mixes none.
+        mix_until: fraction of the run from which on none are mixed any more, 1 for never; asked as an epoch begins.
         side: from the fraction of the run that has passed to the side of training images in pixels; None leaves them.
         monitor_test: whether the test set is read at every validation too, for the chart only.
         dataset: images to use instead of loading those the options name.
@@ -46,6 +47,7 @@ class DataModule(LightningDataModule):
         mix: Mix | None = None,
         side: Callable[[float], int] | None = None,
         *,
+        mix_until: float = 1.0,
         monitor_test: bool = False,
         dataset: Dataset | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.augment = augment
         self.mix = mix
+        self.mix_until = mix_until
         self.side = side
         self.monitor_test = monitor_test
         self.dataset = options.cut(dataset or options.load())
@@ -77,6 +80,7 @@ class DataModule(LightningDataModule):
             epoch=lambda: trainer.current_epoch,
             augment=self.augment,
             mix=self.mix,
+            mixes=self._mixes_in_epoch,
             side=self._side_of_epoch if self.side else None,
             done=lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready,
             rank=trainer.global_rank,
@@ -115,11 +119,18 @@ class DataModule(LightningDataModule):
         on_gpu = self._trainer.strategy.root_device.type == "cuda"
         return max(1, TOGETHER * parts // int(self.options.batch_size)) if on_gpu else 1
 
+    def _mixes_in_epoch(self) -> bool:
+        return self.mix_until == 1 or self._run_before_epoch() < self.mix_until
+
     def _side_of_epoch(self) -> int:
+        assert self.side is not None
+        return self.side(self._run_before_epoch())
+
+    def _run_before_epoch(self) -> float:
+        """The fraction of the run that has passed when the current epoch begins."""
         trainer = self._trainer
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        assert self.side is not None
-        return self.side(trainer.current_epoch * steps / trainer.estimated_stepping_batches)
+        return float(trainer.current_epoch * steps / trainer.estimated_stepping_batches)
 
     def _evaluation(self, name: str, images: Split) -> EvalLoader:
         trainer = self._trainer

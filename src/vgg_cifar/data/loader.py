@@ -18,16 +18,19 @@ Augment = Callable[[Tensor, Tensor, int], Tensor]
 """(uint8 images [n, 3, 32, 32], int64 indices [n], epoch) -> uint8 images of the same shape."""
 Mix = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """(float32 images [n, 3, 32, 32], others of the same shape, int64 indices [n], epoch) -> mixtures, and float32 [n], the
-share of each that is of the first."""
+share of each that is of the first; or of 2n, the images and then their mixtures."""
 
 
 class Batch(NamedTuple):
     """What one device sees at once.
 
+    With RegMixup n is twice as many as the images of the data set that are in it: those, and then their mixtures.
+
     Attributes:
         images: float32 [n, 3, side, side], normalised, channels last in memory (or of a single image).
         labels: int64 [n].
-        count: how many of the n images count: n, or 0 for a stand-in that keeps a rank without images in step.
+        count: images of the data set that are in it, the first of the n; 0 for a stand-in that keeps a rank without
+            images in step.
         total: images of the whole optimizer step, over all ranks and accumulated batches.
         parts: into how many such batches the step was divided.
         split: "train", "val" or "test".
@@ -107,6 +110,7 @@ class TrainLoader:
         epoch: tells the epoch when one begins.
         augment: what happens to each image.
         mix: what happens to each pair of images.
+        mixes: tells whether that happens, when an epoch begins.
         side: tells the side of the images, in pixels, when an epoch begins; None leaves them as they are.
         done: tells how many batches of the epoch were seen before, when one is gone on with.
         rank: of this process.
@@ -125,6 +129,7 @@ class TrainLoader:
         epoch: Callable[[], int],
         augment: Augment | None = None,
         mix: Mix | None = None,
+        mixes: Callable[[], bool] = lambda: True,
         side: Callable[[], int] | None = None,
         done: Callable[[], int] = lambda: 0,
         rank: int = 0,
@@ -139,6 +144,7 @@ class TrainLoader:
         self.epoch = epoch
         self.augment = augment
         self.mix = mix
+        self.mixes = mixes
         self.side = side
         self.done = done
         self.rank = rank
@@ -155,12 +161,13 @@ class TrainLoader:
     def after(self, done: int) -> Iterator[Batch]:
         """The batches of the current epoch but for the first `done`."""
         epoch, side = self.epoch(), self.side() if self.side else None
+        mix = self.mix if self.mixes() else None
         order = draws.order(len(self.images), self.seed, epoch, "order").to(self.images.images.device)
         steps = order.split(self.batch_size)
         for first in range(done, len(self), self.together):
             turns = range(first, min(first + self.together, len(self)))
             yield from self._batches(
-                [self._part(steps[t // self.accumulate], t % self.accumulate) for t in turns], epoch, side
+                [self._part(steps[t // self.accumulate], t % self.accumulate) for t in turns], epoch, side, mix
             )
 
     def _part(self, step: Tensor, turn: int) -> _Part:
@@ -170,33 +177,46 @@ class TrainLoader:
         mine, partners = (each.tensor_split(parts)[part] for each in (step, before))
         return _Part(mine, partners, len(mine), len(step)) if len(mine) else _Part(step[:1], before[:1], 0, len(step))
 
-    def _batches(self, made: list[_Part], epoch: int, side: int | None) -> Iterator[Batch]:
+    def _batches(self, made: list[_Part], epoch: int, side: int | None, mix: Mix | None) -> Iterator[Batch]:
         parts = self.world_size * self.accumulate
         sizes = [len(each.indices) for each in made]
         indices = torch.cat([each.indices for each in made])
         images, labels = self._pictures(indices, epoch), self.images.classes(indices)
-        nothing: list[Tensor | None] = [None] * len(made)
-        mixed_in = shares = nothing
-        if self.mix is not None:
+        mixed_in = share = None
+        if mix is not None:
             partners = torch.cat([each.partners for each in made])
             others = (
                 torch.cat([each.roll(1, 0) for each in images.split(sizes)])
                 if parts == 1
                 else self._pictures(partners, epoch)
             )
-            images, share = self.mix(images, others, indices.to(images.device, non_blocking=True), epoch)
-            mixed_in, shares = list(self.images.classes(partners).split(sizes)), list(share.split(sizes))
+            images, share = mix(images, others, indices.to(images.device, non_blocking=True), epoch)
+            mixed_in = self.images.classes(partners)
+            if len(images) > len(labels):  # as they are, and then mixed
+                labels, mixed_in = labels.repeat(2), mixed_in.repeat(2)
         if side is not None and side != images.shape[-1]:
             images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-        for part, *of_part in zip(made, images.split(sizes), labels.split(sizes), mixed_in, shares, strict=True):
-            pictures, classes, others_classes, own_share = of_part
-            yield Batch(pictures, classes, part.count, part.total, parts, "train", others_classes, own_share)
+        none = [None] * len(made)
+        dealt_images, dealt_labels, dealt_mixed_in, dealt_shares = (
+            none if each is None else _dealt(each, sizes) for each in (images, labels, mixed_in, share)
+        )
+        for part, *tensors in zip(made, dealt_images, dealt_labels, dealt_mixed_in, dealt_shares, strict=True):
+            shown, shown_labels, others_labels, own_share = tensors
+            assert shown is not None
+            assert shown_labels is not None
+            yield Batch(shown, shown_labels, part.count, part.total, parts, "train", others_labels, own_share)
 
     def _pictures(self, indices: Tensor, epoch: int) -> Tensor:
         images = self.images.pictures(indices)
         if self.augment is not None:
             images = self.augment(images, indices.to(images.device, non_blocking=True), epoch)
         return self.normalise(images)
+
+
+def _dealt(tensor: Tensor, sizes: list[int]) -> list[Tensor]:
+    """The rows of each batch; of twice as many rows, a batch has its own of the first half and then of the second."""
+    halves = [half.split(sizes) for half in tensor.split(sum(sizes))]
+    return [torch.cat(rows) if len(rows) > 1 else rows[0] for rows in zip(*halves, strict=True)]
 
 
 Alter = Callable[[Tensor, Tensor], Tensor]
