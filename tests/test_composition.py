@@ -206,7 +206,9 @@ def test_a_choice_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -
 
 
 def test_a_choice_of_the_users_own_is_composed_like_a_shipped_one(tmp_path: Path) -> None:
-    typed = write_choice(tmp_path, "optimizer", "mine", "name: sgd\nlr: 0.3\nmomentum: 0.5\nnesterov: false\n")
+    typed = write_choice(
+        tmp_path, "optimizer", "mine", "name: sgd\nlr: 0.3\nmomentum: 0.5\nnesterov: false\nbias_scale: 1.0\n"
+    )
     overrides = prepare([*typed, f"hydra.run.dir={tmp_path}/run"])
     assert overrides is not None
     assert compose_and_check(overrides).config.optimizer.lr == 0.3

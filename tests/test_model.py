@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from torch import Tensor
 from torchvision.models import vgg as reference
 
@@ -57,7 +58,7 @@ def mistake(path: Path) -> str:
 
 def test_a_network_has_the_shape_that_the_options_ask_for() -> None:
     dropout = AllDropout(name="all", p=0.4, p_block=0.1)
-    ours = build(dropout, depth=13, pool="average", grid=2, hidden=[20, 30], width=0.25)
+    ours = build(dropout, depth=13, pool="average", grid=2, hidden=[20, 30], width=0.25, bn_momentum=0.3)
     expected = VGG(
         depth=13,
         classes=10,
@@ -65,6 +66,7 @@ def test_a_network_has_the_shape_that_the_options_ask_for() -> None:
         pool="average",
         grid=2,
         width=0.25,
+        bn_momentum=0.3,
         head_dropout=0.4,
         block_dropout=0.1,
     )
@@ -78,6 +80,18 @@ def test_weights_are_drawn_from_the_global_generator_as_the_network_draws_them(i
     torch.manual_seed(5)
     expected = VGG(depth=11, classes=10, hidden=[16], width=0.125, init=init).state_dict()
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "model").glob("vgg*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_network_has_torchs_running_statistics_and_is_not_whitened(path: Path) -> None:
+    shipped = VGGOptions.model_validate(yaml.safe_load(path.read_text()))
+    assert (shipped.whiten, shipped.bn_momentum) == (False, 0.1)
+
+
+@pytest.mark.parametrize("momentum", [0.0, -0.1, 1.1])
+def test_running_statistics_that_never_move_or_overshoot_are_refused(momentum: float) -> None:
+    with pytest.raises(ValidationError):
+        options(bn_momentum=momentum)
 
 
 def test_the_weights_lie_channels_last() -> None:

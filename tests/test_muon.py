@@ -141,3 +141,36 @@ def test_the_shipped_choice_sets_what_it_names(configure: Callable[..., Config])
             assert group["lr"] == shipped["lr"]
             assert group["filter_momentum"] == shipped["momentum"]
     assert groups[0]["filter_momentum"] is not None  # the rate that charts show
+
+
+@pytest.mark.parametrize("decay", ["none", "standard", "everywhere"])
+def test_biases_and_batch_norm_have_a_multiple_of_what_everything_else_has(
+    configure: Callable[..., Config], decay: str
+) -> None:
+    config = configure(
+        "optimizer=muon",
+        "optimizer.lr=0.5",
+        "optimizer.others=4",
+        "optimizer.bias_scale=8",
+        f"weight_decay={decay}",
+    )
+    model = network()
+    optimizer = config.optimizer.build(config.weight_decay.groups(model), fused=True)
+    rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert [rates[parameter] for parameter in model.parameters()] == [
+        {4: 0.5, 2: 2.0, 1: 16.0}[parameter.ndim] for parameter in model.parameters()
+    ]
+    assert optimizer.param_groups[0]["lr"] == 0.5  # the rate that charts show
+    decays = {parameter: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert decays == {p: group["weight_decay"] for group in config.weight_decay.groups(model) for p in group["params"]}
+
+
+@pytest.mark.parametrize("decay", ["none", "standard", "everywhere"])
+def test_with_the_same_rate_for_all_a_state_has_the_groups_it_always_had(
+    configure: Callable[..., Config], decay: str
+) -> None:
+    config = configure("optimizer=muon", f"weight_decay={decay}")
+    groups = config.weight_decay.groups(network())
+    shipped = yaml.safe_load((CONF / "optimizer" / "muon.yaml").read_text())
+    plain = {key: value for key, value in shipped.items() if key not in ("name", "bias_scale")}
+    assert config.optimizer.build(groups, fused=True).state_dict() == Muon(groups, **plain, fused=True).state_dict()

@@ -20,16 +20,20 @@ DECAY = 0.05
 
 CASES: dict[str, tuple[dict[str, Any], type[Optimizer], dict[str, Any]]] = {
     "sgd": (
-        {"name": "sgd", "lr": 0.1, "momentum": 0.8, "nesterov": True},
+        {"name": "sgd", "lr": 0.1, "momentum": 0.8, "nesterov": True, "bias_scale": 1.0},
         SGD,
         {"lr": 0.1, "momentum": 0.8, "nesterov": True},
     ),
     "sgd without nesterov": (
-        {"name": "sgd", "lr": 0.1, "momentum": 0.8, "nesterov": False},
+        {"name": "sgd", "lr": 0.1, "momentum": 0.8, "nesterov": False, "bias_scale": 1.0},
         SGD,
         {"lr": 0.1, "momentum": 0.8},
     ),
-    "sgd without momentum": ({"name": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False}, SGD, {"lr": 0.1}),
+    "sgd without momentum": (
+        {"name": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, "bias_scale": 1.0},
+        SGD,
+        {"lr": 0.1},
+    ),
     "adam": (
         {"name": "adam", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-6},
         Adam,
@@ -91,6 +95,42 @@ def test_steps_equal_those_of_torchs_optimizer(case: str, decay: str, fused: boo
         assert not torch.equal(our, before)
 
 
+@pytest.mark.parametrize("decay", ["none", "standard", "everywhere"])
+def test_biases_and_batch_norm_move_at_their_own_multiple_of_the_rate(decay: str) -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 10))
+    theirs = copy.deepcopy(ours)
+    chosen = decays.validate_python({"name": decay} | ({} if decay == "none" else {"value": DECAY}))
+    options = CASES["sgd"][0] | {"bias_scale": 64.0}
+    optimizer = optimizers.validate_python(options).build(chosen.groups(ours), fused=True)
+    train(ours, optimizer)
+    conv, norm, _, linear = theirs
+    reference = SGD(
+        [
+            {"params": [conv.weight, linear.weight], "lr": 0.1, "weight_decay": 0.0 if decay == "none" else DECAY},
+            {
+                "params": [conv.bias, norm.weight, norm.bias, linear.bias],
+                "lr": 6.4,
+                "weight_decay": DECAY if decay == "everywhere" else 0.0,
+            },
+        ],
+        momentum=0.8,
+        nesterov=True,
+    )
+    train(theirs, reference)
+    for our, their in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(our, their, rtol=1e-5, atol=1e-5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 6.4]  # charts show the first
+
+
+@pytest.mark.parametrize("decay", ["none", "standard", "everywhere"])
+def test_with_the_same_rate_for_all_the_groups_are_those_of_weight_decay(decay: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    groups = decays.validate_python({"name": decay} | ({} if decay == "none" else {"value": DECAY})).groups(network)
+    ours = optimizers.validate_python(CASES["sgd"][0]).build(groups, fused=True).state_dict()
+    assert ours == SGD(groups, lr=0.1, momentum=0.8, nesterov=True, fused=True).state_dict()
+
+
 @pytest.mark.parametrize("case", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_fused_form_is_taken_where_it_is_asked_for(case: str, fused: bool) -> None:
@@ -108,7 +148,7 @@ def test_every_shipped_choice_of_torchs_builds_with_its_own_rate(name: str) -> N
     optimizer = build([{"params": nn.Linear(3, 2).parameters()}], fused=True)
     assert type(optimizer).__name__.lower() == name
     for key, value in shipped.items():
-        if key != "name":
+        if key not in ("name", "bias_scale"):
             assert optimizer.defaults[key] == (tuple(value) if isinstance(value, list) else value)
 
 
@@ -126,6 +166,7 @@ def test_nesterov_without_momentum_is_refused_with_what_helps() -> None:
     [
         ("sgd", {"lr": 0.0}),
         ("sgd", {"momentum": 1.0}),
+        ("sgd", {"bias_scale": 0.0}),
         ("adam", {"betas": [0.9]}),
         ("adam", {"betas": [0.9, 1.0]}),
         ("adamw", {"eps": 0.0}),

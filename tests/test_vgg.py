@@ -195,6 +195,19 @@ def test_default_leaves_every_layer_as_torch_draws_it() -> None:
     assert torch.equal(first.bias, expected.bias)
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.5, 1.0])
+def test_running_statistics_follow_each_batch_by_their_momentum(momentum: float) -> None:
+    network = VGG(depth=11, classes=10, width=0.125, bn_momentum=momentum).train()
+    images = random_images(4)
+    with torch.no_grad():
+        outputs = network.features[0](images)
+        network(images)
+    norm = network.features[1]
+    torch.testing.assert_close(norm.running_mean, momentum * outputs.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, 1 - momentum + momentum * outputs.transpose(0, 1).flatten(1).var(1))
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {momentum}
+
+
 def test_no_block_becomes_so_narrow_that_nothing_is_left() -> None:
     network = VGG(depth=11, classes=10, hidden=[4], width=0.001)
     assert {module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)} == {1}

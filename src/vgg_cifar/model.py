@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vgg_cifar.custom import Custom
 from vgg_cifar.dropout import DropoutOptions
@@ -37,10 +37,25 @@ class VGGOptions(Options):
     init: Literal["kaiming", "dirac", "default"]
     """Initial weights of convolutions: "kaiming" is He's, as in torchvision's VGG; with "dirac" a filter for each input
     begins as a copy of it, the others as He's; "default" is what torch gives each layer."""
+    whiten: bool
+    """Whether the first convolution begins with the principal directions of the training images' 3x3 patches instead,
+    each divided by its deviation; see `whitening`."""
+    bn_momentum: Annotated[float, Field(gt=0, le=1)]
+    """Share of each batch in batch norm's running statistics, as torch counts it: more follows the weights faster and
+    scatters more."""
     width: Annotated[float, Field(gt=0, le=16)]
     """Factor on the number of channels; 1 is VGG, less is faster and learns less."""
     weights: str | None
     """File with a state dict to start from, torchvision's vgg16_bn or a checkpoint of a run; null: from `init`."""
+
+    @model_validator(mode="after")
+    def _one_first_layer(self) -> Self:
+        if self.whiten and self.weights is not None:
+            raise ValueError(
+                "model.whiten: a file of weights has a first layer of its own; set model.whiten=false or "
+                "model.weights=null"
+            )
+        return self
 
     def build(self, classes: int, dropout: DropoutOptions) -> VGG:
         """Make the network, drawing its weights from torch's global generator.
@@ -59,6 +74,7 @@ class VGGOptions(Options):
             pool=self.pool,
             grid=self.grid,
             init=self.init,
+            bn_momentum=self.bn_momentum,
             width=self.width,
             head_dropout=dropout.in_head,
             block_dropout=dropout.in_blocks,

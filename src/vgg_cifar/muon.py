@@ -28,7 +28,7 @@ class Muon(SGD):
     second optimizer.
 
     Args:
-        groups: parameter groups, each with its `weight_decay`.
+        groups: parameter groups, each with its `weight_decay`, and its `lr` where that is not the one below.
         lr: relative change of filters per step.
         momentum: share of the running mean of gradients that is kept, for filters.
         iterations: of the Newton-Schulz iteration.
@@ -51,12 +51,12 @@ class Muon(SGD):
         self.iterations = iterations
         split = []
         for group in groups:
-            parameters = list(group["params"])
+            parameters, rate = list(group["params"]), group.get("lr", lr)
             filters = [p for p in parameters if p.ndim == 4]
             rest = [p for p in parameters if p.ndim != 4]
             # SGD then takes the orthogonal step as it is: momentum has been applied before.
-            plain = {"params": filters, "lr": lr, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum}
-            usual = {"params": rest, "lr": lr * others, "filter_momentum": None}
+            plain = {"params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum}
+            usual = {"params": rest, "lr": rate * others, "filter_momentum": None}
             split += [group | part for part in (plain, usual) if part["params"]]
         split.sort(key=lambda group: group["filter_momentum"] is None)  # charts show the first group's rate
         kind = split[0]["params"][0].device.type

@@ -27,6 +27,8 @@ class SGD(Options):
     """Share of the last step's velocity that is kept."""
     nesterov: bool
     """Whether the gradient is taken ahead of the velocity; needs momentum."""
+    bias_scale: Positive
+    """Rate of biases and of batch norm, as a multiple of `lr`."""
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SGD:
@@ -40,7 +42,9 @@ class SGD(Options):
         """The optimizer of these parameter groups."""
         import torch
 
-        return torch.optim.SGD(groups, lr=float(self.lr), momentum=self.momentum, nesterov=self.nesterov, fused=fused)
+        lr = float(self.lr)
+        groups = with_rates(groups, lr, self.bias_scale)
+        return torch.optim.SGD(groups, lr=lr, momentum=self.momentum, nesterov=self.nesterov, fused=fused)
 
 
 class Adam(Options):
@@ -112,14 +116,17 @@ class Muon(Options):
     """Rate of everything that is no filter, as a multiple of `lr`."""
     others_momentum: Fraction
     """Share of the last step's velocity that everything else keeps."""
+    bias_scale: Positive
+    """Rate of biases and of batch norm, as a multiple of what everything else has."""
 
     def build(self, groups: Groups, *, fused: bool) -> Optimizer:
         """The optimizer of these parameter groups."""
         from vgg_cifar import muon
 
+        lr = float(self.lr)
         return muon.Muon(
-            groups,
-            lr=float(self.lr),
+            with_rates(groups, lr, self.bias_scale),
+            lr=lr,
             momentum=self.momentum,
             iterations=self.iterations,
             others=self.others,
@@ -153,6 +160,28 @@ class CustomOptimizer(Custom):
         """The optimizer of these parameter groups; `fused` is the class's own affair."""
         assert self.lr != "auto", "found before the run"
         return self.make(groups)  # type: ignore[no-any-return]
+
+
+def with_rates(groups: Groups, lr: float, bias_scale: float) -> Groups:
+    """Parameter groups with their learning rates.
+
+    Args:
+        groups: as `weight_decay` makes them.
+        lr: of everything but biases and batch norm, whose weights are vectors too.
+        bias_scale: what these have, as a multiple; 1 leaves the groups as they are.
+
+    Returns:
+        The groups, each with its `lr`; vectors apart from what else is in their group, and behind it.
+    """
+    if bias_scale == 1:
+        return [group | {"lr": lr} for group in groups]
+    split = []
+    for group in groups:
+        parameters = list(group["params"])
+        weights = {"params": [p for p in parameters if p.ndim > 1], "lr": lr}
+        vectors = {"params": [p for p in parameters if p.ndim <= 1], "lr": lr * bias_scale}
+        split += [group | part for part in (weights, vectors) if part["params"]]
+    return split
 
 
 OptimizerOptions = Annotated[SGD | Adam | AdamW | RMSprop | Muon | CustomOptimizer, Field(discriminator="name")]

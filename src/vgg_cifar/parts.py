@@ -16,7 +16,10 @@ from vgg_cifar import draws, hardware
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.data.loader import Normalise
 from vgg_cifar.errors import UserError
+from vgg_cifar.model import VGGOptions
+from vgg_cifar.whitening import IMAGES, whiten
 
 # Lightning sets its own loggers to INFO when it is imported: its notes on devices and limits tell a user nothing new.
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -56,6 +59,10 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
     torch.manual_seed(draws.key(config.seed, "weights"))
     dataset = datamodule.dataset
     network = config.model.build(len(dataset.classes), config.dropout)
+    if isinstance(config.model, VGGOptions) and config.model.whiten:
+        normalise = Normalise.of(config.data.mean, config.data.std, torch.device("cpu"))
+        first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
+        whiten(first, normalise(datamodule.train.images[:IMAGES]))
     return Classifier(
         network,
         dataset.superclass_of,

@@ -38,6 +38,7 @@ class VGG(nn.Module):
             filters as there are inputs hand these on as they are (Jordan, 2024): a deep network begins as a shallow
             one. "default" is torch's for each layer. Fully connected layers are torch's in all three: torchvision's,
             with a deviation of 0.01, are made for 4096 inputs and starve 512.
+        bn_momentum: share of each batch in batch norm's running statistics.
         width: factor on the channels of every block.
         head_dropout: probability after each hidden fully connected layer.
         block_dropout: probability after each block, per channel.
@@ -51,6 +52,7 @@ class VGG(nn.Module):
         pool: Literal["max", "average"] = "max",
         grid: int = 1,
         init: Literal["kaiming", "dirac", "default"] = "kaiming",
+        bn_momentum: float = 0.1,
         width: float = 1.0,
         head_dropout: float = 0.0,
         block_dropout: float = 0.0,
@@ -64,7 +66,7 @@ class VGG(nn.Module):
             for _ in range(convolutions):
                 features += [
                     Conv2d(channels, outputs),
-                    nn.BatchNorm2d(outputs),
+                    nn.BatchNorm2d(outputs, momentum=bn_momentum),
                     nn.ReLU(inplace=True),
                 ]
                 channels = outputs
