@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -17,6 +18,7 @@ from vgg_cifar.errors import DivergedError
 from vgg_cifar.metrics import Tally
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.schedule import ScheduleOptions
+from vgg_cifar.sharpness import SharpnessOptions
 from vgg_cifar.weight_decay import WeightDecayOptions
 
 
@@ -31,6 +33,7 @@ class Classifier(LightningModule):
         optimizer: needed to fit.
         weight_decay: needed to fit.
         schedule: needed to fit.
+        sharpness: whether a step takes a second pass, from uphill; None for no.
         label_smoothing: share of the target spread over all classes (Szegedy et al., 2016), in training only.
         seed: the run's; decides what dropout drops.
     """
@@ -45,6 +48,7 @@ class Classifier(LightningModule):
         optimizer: OptimizerOptions | None = None,
         weight_decay: WeightDecayOptions | None = None,
         schedule: ScheduleOptions | None = None,
+        sharpness: SharpnessOptions | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -55,6 +59,7 @@ class Classifier(LightningModule):
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self._ascent = sharpness.build(network) if sharpness is not None else None
         self.label_smoothing = label_smoothing
         self.seed = seed
         # A superclass is shown by its name; without names there is nothing to show.
@@ -112,6 +117,8 @@ class Classifier(LightningModule):
             losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
         loss = losses.mean()
+        if self._ascent is not None and self._ascent.uphill:
+            return loss * batch.share
         if batch.count:
             self._tally(batch.split).update(logits.detach(), labels, losses.detach())
             self._lately.append((self.trainer.global_step, self._rate, loss.detach()))
@@ -119,6 +126,14 @@ class Classifier(LightningModule):
         if first_part and self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_step()
         return loss * batch.share
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """A step by the gradients that the closure leaves, or leaves uphill."""
+        if self._ascent is not None and optimizer_closure is not None:
+            optimizer_closure = partial(self._ascent, optimizer_closure)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training loss and accuracy, as they were while the weights moved."""
