@@ -56,6 +56,7 @@ def test_the_defaults_are_those_that_the_documentation_promises() -> None:
         "model": "vgg16_bn",
         "optimizer": "sgd",
         "schedule": "cosine",
+        "sharpness": "none",
         "weight_decay": "standard",
     }
     assert {group: getattr(config, group).name for group in expected} == expected

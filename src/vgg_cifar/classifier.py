@@ -22,6 +22,7 @@ from vgg_cifar.errors import DivergedError
 from vgg_cifar.metrics import Tally
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.schedule import ScheduleOptions
+from vgg_cifar.sharpness import SharpnessOptions
 from vgg_cifar.step_graph import StepGraphs
 from vgg_cifar.weight_decay import WeightDecayOptions
 
@@ -37,6 +38,7 @@ class Classifier(LightningModule):
         optimizer: needed to fit.
         weight_decay: needed to fit.
         schedule: needed to fit.
+        sharpness: whether a step takes a second pass, from uphill; None for no.
         label_smoothing: share of the target spread over all classes (Szegedy et al., 2016), in training only.
         seed: the run's; decides what dropout drops.
         compile: whether training goes through a compiled form of the network, whose weights and keys are the network's;
@@ -53,6 +55,7 @@ class Classifier(LightningModule):
         optimizer: OptimizerOptions | None = None,
         weight_decay: WeightDecayOptions | None = None,
         schedule: ScheduleOptions | None = None,
+        sharpness: SharpnessOptions | None = None,
         label_smoothing: float = 0.0,
         seed: int = 0,
         compile: bool | Literal["graphs"] = False,
@@ -75,6 +78,7 @@ class Classifier(LightningModule):
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self._ascent = sharpness.build(network) if sharpness is not None else None
         self.label_smoothing = label_smoothing
         self.seed = seed
         # A superclass is shown by its name; without names there is nothing to show.
@@ -148,8 +152,14 @@ class Classifier(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Learn from a batch; with graphs, by repeating a step that learned from one of the same shape."""
-        step = partial(super().optimizer_step, epoch, batch_idx, optimizer, optimizer_closure)
+        """Learn from a batch; with graphs, by repeating a step that learned from one of the same shape.
+
+        With `sharpness` the gradients are those from uphill.
+        """
+        closure = optimizer_closure
+        if self._ascent is not None and optimizer_closure is not None:
+            closure = partial(self._ascent, optimizer_closure)
+        step = partial(super().optimizer_step, epoch, batch_idx, optimizer, closure)
         as_it_is, self.unrecorded = self.unrecorded, False
         if self._graphs is None or as_it_is or self._seen[self._batch.shapes] == 0:
             step()
@@ -176,11 +186,16 @@ class Classifier(LightningModule):
         whole images alone.
         """
         loss = self._learn(batch if self._graphs is None else self._batch)
-        if self._recorded is None:
-            self._note(loss.detach(), batch, batch_idx)
-        else:
+        if self._recorded is not None:
             self._recorded.append(loss.detach())
+        elif not self._is_uphill:
+            self._note(loss.detach(), batch, batch_idx)
         return loss * batch.share
+
+    @property
+    def _is_uphill(self) -> bool:
+        """Whether this is the second pass of a sharpness-aware step: nothing is counted twice."""
+        return self._ascent is not None and self._ascent.uphill
 
     def _learn(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, which is tallied: nothing but work for the device."""
@@ -191,7 +206,7 @@ class Classifier(LightningModule):
             share = batch.own_share.to(losses.dtype)  # Lightning gives all numbers of a batch the network's type
             losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
-        if batch.count:
+        if batch.count and not self._is_uphill:
             whole = slice(batch.count)
             self._tally(batch.split).update(logits.detach()[whole], labels[whole], losses.detach()[whole])
         return losses.mean()

@@ -18,6 +18,7 @@ from vgg_cifar.optimizer import CustomOptimizer, OptimizerOptions
 from vgg_cifar.options import Count, Fraction, Options, Positive, in_one_line
 from vgg_cifar.resizing import ResizingOptions
 from vgg_cifar.schedule import ScheduleOptions
+from vgg_cifar.sharpness import SharpnessOptions
 from vgg_cifar.trainer import TrainerOptions
 from vgg_cifar.weight_decay import WeightDecayOptions
 
@@ -74,6 +75,7 @@ class Config(Options):
     dropout: DropoutOptions
     weight_decay: WeightDecayOptions
     averaging: AveragingOptions
+    sharpness: SharpnessOptions
     label_smoothing: Fraction
     """Share of the target spread evenly over all classes while training."""
     early_stopping: EarlyStoppingOptions
@@ -115,6 +117,16 @@ class Config(Options):
             raise ValueError(
                 "compile: graphs repeat whole steps of one device; set compile=true, or trainer.devices=1, "
                 "trainer.num_nodes=1 and trainer.accumulate_grad_batches=1"
+            )
+        if self.sharpness.name != "none" and self.trainer.precision == "16-mixed":
+            raise ValueError(
+                "trainer.precision: 16-mixed scales the gradients that sharpness goes uphill by; set "
+                "trainer.precision=bf16-mixed or sharpness=none"
+            )
+        if self.sharpness.name != "none" and self.trainer.accumulate_grad_batches > 1:
+            raise ValueError(
+                "sharpness: goes uphill by the gradient of a whole step, not of its parts; set sharpness=none or "
+                "trainer.accumulate_grad_batches=1"
             )
         for key, value in zip(FOUND, (self.optimizer.lr, self.data.batch_size), strict=True):
             if value == "auto" and (self.trainer.devices, self.trainer.num_nodes) != (1, 1):

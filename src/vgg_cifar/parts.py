@@ -71,6 +71,7 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
         optimizer=config.optimizer,
         weight_decay=config.weight_decay,
         schedule=config.schedule,
+        sharpness=config.sharpness,
         label_smoothing=config.label_smoothing,
         seed=config.seed,
         compile=config.compile,
@@ -95,6 +96,11 @@ def make_trainer(
         raise UserError("compile: graphs need an NVIDIA GPU, and with it bf16 or 32 bits; set compile=true or false")
     if kind == "cpu" and precision == "16-mixed":
         raise UserError("trainer.precision: 16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true")
+    if precision == "16-mixed" and config.sharpness.name != "none":
+        raise UserError(
+            "trainer.precision: auto is 16-mixed on this GPU, which scales the gradients that sharpness goes uphill "
+            "by; set trainer.precision=32-true or sharpness=none"
+        )
     try:
         trainer = config.trainer.build(callbacks, loggers, kind, precision, profiler)
     except (MisconfigurationException, ValueError) as error:
