@@ -27,11 +27,13 @@ def main() -> int:
             raise UserError(f"seeds: should be whole numbers with commas between, like 0,1, is {given['seeds']}")
     quiet()
     register_resolvers()
-    from vgg_cifar.results import records, rerun
+    from vgg_cifar.results.records import named
 
-    root = given["data.root"]
+    record, root = named(RECORDS, given["record"]), given["data.root"]
+    from vgg_cifar.results.rerun import rerun
+
     typed = [] if root is None else [f"data.root={quoted(root)}"]
-    return rerun.rerun(records.named(RECORDS, given["record"]), list(map(int, seeds)), given["to"], typed)
+    return rerun(record, list(map(int, seeds)), given["to"], typed)
 
 
 if __name__ == "__main__":

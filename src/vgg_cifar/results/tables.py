@@ -51,7 +51,8 @@ def ablation(record: dict[str, Any]) -> str:
         ]
         lines.append(_line(cells))
     name = record["name"]
-    others = "Every other row has what it says in the place of what the first one says"
+    instead = " in the place of what the first one says" if reference["overrides"] else ""
+    others = f"Every other row is typed with what it says{instead}"
     again = f"`.venv/bin/python benchmarks/rerun.py record={name}` makes them all again, and compares"
     told = f"{made(record)}; [record](records/{name}.json). {record['note']}".rstrip()
     return "\n\n".join([command(record), f"{others}; {again}.", "\n".join(lines), told])
@@ -85,7 +86,7 @@ def made(record: dict[str, Any]) -> str:
 
 def device(hardware: dict[str, Any]) -> str:
     """The processors that did the work, in a few letters."""
-    counted = Counter(re.sub(r"^NVIDIA |\s*\d+ ?GB.*$", "", name) for name in hardware["gpus"])
+    counted = Counter(re.sub(r"^NVIDIA |[ -]?\d+ ?GB.*$", "", name) for name in hardware["gpus"])
     found = [f"{count} x {name}" if count > 1 else name for name, count in counted.items()]
     threads = hardware["threads"]
     return ", ".join(found) or f"{hardware['cpu']}, {threads} thread{'s' * (threads != 1)}"
