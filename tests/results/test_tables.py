@@ -56,7 +56,7 @@ def test_what_was_not_the_same_stands_beside_it(seeds: Make, tmp_path: Path) -> 
     other.write_config(other.read_config() | {"seed": 7})
     text = tables.sources([records.record([tmp_path], name="mine", differ=["threads"])])
     assert "2026-01-02 to 2026-02-01, commit 0123456, " in text
-    assert "not all of one threads: 2, 1." in text
+    assert "threads not the same for all (2; 1)." in text
     assert "seed=0,7" in text
 
 

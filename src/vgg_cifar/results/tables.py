@@ -79,7 +79,7 @@ def made(record: dict[str, Any]) -> str:
         ", ".join(hardware["gpus"]) or f"{hardware['cpu']}, {hardware['threads']} of {hardware['cores']} cores",
         hardware["precision"],
         f"torch {record['packages']['torch']}",
-        *(f"not all of one {what}: {', '.join(values)}" for what, values in differ.items() if what != "commit"),
+        *(f"{what} not the same for all ({'; '.join(values)})" for what, values in differ.items() if what != "commit"),
     ]
     return ", ".join(parts)
 
