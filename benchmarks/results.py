@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from vgg_cifar.command_line import guard, key_values, listed
+from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.results import records, tables
 
@@ -34,6 +34,8 @@ KNOWN: dict[str, str | None] = {
 
 def main() -> None:
     given = key_values(sys.argv[1:], KNOWN)
+    quiet()
+    register_resolvers()
     found = records.read(RECORDS)
     made = None
     if given["runs"] is not None:
@@ -51,7 +53,7 @@ def main() -> None:
         records.keep(RECORDS, made)
     for page in PAGES:
         page.write_text(pages[page.name])
-    draw([each for each in found if len(each["rows"]) == 1])
+    draw(tables.best_first(found))
     print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
 
 
@@ -78,7 +80,8 @@ def draw(found: list[dict[str, Any]]) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if max(longest) > 4 * min(longest):
-            axes.set_xscale("log")
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
     figure.savefig(PICTURE, metadata={"Date": None})
 
 

@@ -135,7 +135,7 @@ def test_a_record_is_read_as_it_was_written_and_an_epoch_is_a_line(seeds: Make, 
     assert text.count('{"epoch": ') == 4
     assert records.read(folder) == [made]
     assert records.named(folder, "mine") == made
-    with pytest.raises(UserError, match=r"there is no mime, of mine.*did you mean mine"):
+    with pytest.raises(UserError, match=r"there is no mime, only mine; did you mean mine"):
         records.named(folder, "mime")
     with pytest.raises(UserError, match="is a record of something else"):
         records.keep(folder, made | {"name": "speed"})

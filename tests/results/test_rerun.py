@@ -145,7 +145,7 @@ def test_a_run_that_is_really_trained_again_is_identical(
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"), [("record=nothing", "record: there is no nothing, of "), ("seeds=a", "seeds: should be whole")]
+    ("typed", "said"), [("record=nothing", "record: there is no nothing, only "), ("seeds=a", "seeds: should be whole")]
 )
 def test_a_mistake_is_one_line(typed: str, said: str) -> None:
     command = [sys.executable, PROJECT / "benchmarks" / "rerun.py", typed]

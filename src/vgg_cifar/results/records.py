@@ -126,10 +126,8 @@ def named(folder: Path, name: str | None) -> dict[str, Any]:
     """
     known = {each["name"]: each for each in read(folder)}
     if name not in known:
-        near = did_you_mean(name or "", known)
-        raise UserError(
-            f"record: {'which one' if name is None else f'there is no {name}'}, of {', '.join(known)}?{near}"
-        )
+        what = "which one of" if name is None else f"there is no {name}, only"
+        raise UserError(f"record: {what} {', '.join(known)}{did_you_mean(name or '', known)}")
     found: dict[str, Any] = known[name]
     return found
 

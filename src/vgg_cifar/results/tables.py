@@ -23,13 +23,13 @@ HEAD = (
 def table(records: Sequence[dict[str, Any]]) -> str:
     """A row for each record of one, the best first: means over seeds, the deviation of one seed, medians of cost."""
     lines = [_line(HEAD), f"| --- |{' ---: |' * (len(HEAD) - 1)}"]
-    return "\n".join([*lines, *(_line(_cells(each)) for each in sorted(_single(records), key=_place))])
+    return "\n".join([*lines, *(_line(_cells(each)) for each in best_first(records))])
 
 
 def sources(records: Sequence[dict[str, Any]]) -> str:
     """What made each row of the table, in its order."""
     parts = []
-    for each in sorted(_single(records), key=_place):
+    for each in best_first(records):
         parts += [f"**`{each['name']}`**: {made(each)}. {each['note']}".rstrip(), command(each)]
     return "\n\n".join(parts)
 
@@ -106,6 +106,11 @@ def filled(pages: dict[str, str], records: Sequence[dict[str, Any]]) -> dict[str
     return {page: fill(text, contents | compared) for page, text in pages.items()}
 
 
+def best_first(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of one row, in the order of the table."""
+    return sorted((each for each in records if len(each["rows"]) == 1), key=_place)
+
+
 def fill(text: str, contents: dict[str, str]) -> str:
     """A page with contents put between their markers, `<!-- NAME -->` and `<!-- end of NAME -->`, where it has them.
 
@@ -125,10 +130,6 @@ def fill(text: str, contents: dict[str, str]) -> str:
     if not filled:
         raise UserError(f"the page lacks the line <!-- {next(iter(contents))} -->")
     return text
-
-
-def _single(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (each for each in records if len(each["rows"]) == 1)
 
 
 def _place(record: dict[str, Any]) -> tuple[float, str]:
