@@ -16,10 +16,10 @@ from rounds import Measured, machine
 from vgg_cifar.command_line import guard
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
-from vgg_cifar.results import fill
+from vgg_cifar.results.tables import fill
 
 RECORDS = PROJECT / "docs" / "records"
-PAGES = tuple(PROJECT / "docs" / f"{name}.md" for name in ("performance", "results", "reliability", "scaling"))
+PAGES = tuple(PROJECT / "docs" / f"{name}.md" for name in ("performance", "reliability", "scaling"))
 PLACE = re.compile(r"<!-- (\w+_(?:cpu|gpu|mps)) -->")
 
 

@@ -1,12 +1,16 @@
 """From finished runs to the tables of README.md and docs/results.md, and their picture.
 
-    python benchmarks/results.py [run=FOLDER] [note=TEXT]
+    python benchmarks/results.py [runs=FOLDER[,FOLDER...]] [name=NAME] [note=TEXT] [differ=commit,...]
+        [reference=GROUP] [metric=val/top1]
 
-With a run, its record is written to docs/records/NAME.json first. The tables and the picture are made of all records,
-and of nothing else.
+With runs, sweeps' folders or their own, a record of them is written to docs/records/NAME.json first. They differ in
+their seed alone: a row of the table. With `reference`, a group's number or overrides that fit one group, they may
+differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and `<!-- end of NAME -->`,
+in which every group is compared with that one. `differ` names what else may: commit, cpu, threads, gpus, precision,
+torch.
+The tables and the picture are made of all records, and of nothing else; `benchmarks/rerun.py` trains one again.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,39 +20,56 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from vgg_cifar import results
-from vgg_cifar.command_line import guard, key_values
+from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.data.options import PROJECT
-from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.results import records, tables
 
 RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
+KNOWN: dict[str, str | None] = {
+    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None,
+}  # fmt: skip
 
 
 def main() -> None:
-    given = key_values(sys.argv[1:], {"run": None, "note": ""})
-    if given["run"] is not None:
-        made = results.record(RunFolder.existing(given["run"], "run"), str(given["note"]))
-        (RECORDS / f"{made['name']}.json").write_text(json.dumps(made, indent=1) + "\n")
-    found = results.read(RECORDS)
+    given = key_values(sys.argv[1:], KNOWN)
+    quiet()
+    register_resolvers()
+    found = records.read(RECORDS)
+    made = None
+    if given["runs"] is not None:
+        made = records.record(
+            [Path(each).expanduser().absolute() for each in listed(given["runs"])],
+            name=given["name"],
+            note=given["note"] or "",
+            differ=listed(given["differ"]),
+            reference=given["reference"],
+            metric=given["metric"],
+        )
+        found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
+    pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)
+    if made is not None:
+        records.keep(RECORDS, made)
     for page in PAGES:
-        page.write_text(results.fill_in(page.read_text(), found))
-    draw(found)
-    print(results.table(found))
+        page.write_text(pages[page.name])
+    draw(tables.best_first(found))
+    print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
 
 
 def draw(found: list[dict[str, Any]]) -> None:
-    """Loss and top-1 by epoch: training as it went, the test set where it was watched, and the final test."""
+    """Loss and top-1 by epoch, means and ranges over seeds: training, the test set where watched, the final test."""
     mpl.rcParams["svg.hashsalt"] = "results"  # the same picture for the same numbers
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    longest = [len(record["rows"][0]["runs"][0]["epochs"]) for record in found]
     for number, record in enumerate(found):
         colour = f"C{number}"
+        runs = record["rows"][0]["runs"]
         for axes, metric, scale in ((left, "loss", 1.0), (right, "top1", 100.0)):
-            curve(axes, record, f"train/{metric}", scale, colour, "--")
-            curve(axes, record, f"test/{metric}", scale, colour, "-")
-            last = record["epochs"][-1]["epoch"]
-            axes.plot(last, scale * record["result"][f"test/{metric}"], "o", color=colour)
+            curve(axes, runs, f"train/{metric}", scale, colour, "--")
+            curve(axes, runs, f"test/{metric}", scale, colour, "-")
+            for run in runs:
+                axes.plot(run["epochs"][-1]["epoch"], scale * run["result"][f"test/{metric}"], "o", color=colour)
         right.plot([], [], "-o", color=colour, label=record["name"])
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="top-1, %")
@@ -58,13 +79,22 @@ def draw(found: list[dict[str, Any]]) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+        if max(longest) > 4 * min(longest):
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
-def curve(axes: Axes, record: dict[str, Any], name: str, scale: float, colour: str, style: str) -> None:
-    rows = [row for row in record["epochs"] if name in row]
-    axes.plot([row["epoch"] for row in rows], [scale * row[name] for row in rows], style, color=colour)
+def curve(axes: Axes, runs: list[dict[str, Any]], name: str, scale: float, colour: str, style: str) -> None:
+    by_epoch: dict[int, list[float]] = {}
+    for run in runs:
+        for row in run["epochs"]:
+            if name in row:
+                by_epoch.setdefault(row["epoch"], []).append(scale * row[name])
+    values = list(by_epoch.values())
+    axes.plot(list(by_epoch), [sum(each) / len(each) for each in values], style, color=colour)
+    axes.fill_between(list(by_epoch), list(map(min, values)), list(map(max, values)), color=colour, alpha=0.2, lw=0)
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -133,7 +133,7 @@ def compare(then: RunFolder, now: RunFolder, images: Mapping[str, int], seeds: I
             "seeds do was not measured, and losses are not judged"
         )
         limits = {
-            name: _limit_by_images(*pairs[name], images.get(name.partition("/")[0])) if "top" in name else None
+            name: limit_by_images(*pairs[name], images.get(name.partition("/")[0])) if "top" in name else None
             for name in names
         }
     metrics = {name: Metric(*pair, limits[name]) for name, pair in pairs.items()}
@@ -153,7 +153,7 @@ def _plain(value: Any) -> int | str | None:
     return value if isinstance(value, int | str) else None
 
 
-def _limit_by_images(then: float | None, now: float | None, images: int | None) -> float | None:
+def limit_by_images(then: float | None, now: float | None, images: int | None) -> float | None:
     """How far two accuracies on this many images lie apart by chance; None for what is no accuracy on them."""
     if then is None or now is None or not images:
         return None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,7 +36,7 @@ MAY_DIFFER = ("logger", "resume", "data.root", "data.download", "data.memory")
 MOST_NEIGHBOURS = 200
 
 
-class _Process(BaseModel):
+class Process(BaseModel):
     """A process of a run, as far as its manifest says so."""
 
     model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
@@ -49,14 +47,14 @@ class _Process(BaseModel):
     hardware: dict[str, Any] = {}
 
 
-class _Manifest(_Process):
+class _Manifest(Process):
     overrides: list[str]
     data: dict[str, str] = {}
     tuned: dict[str, int | float] = {}
-    resumed: list[_Process] = []
+    resumed: list[Process] = []
 
     @property
-    def last(self) -> _Process:
+    def last(self) -> Process:
         return self.resumed[-1] if self.resumed else self
 
 
@@ -100,8 +98,8 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
         _fits_this_machine(composed.config)
         _, chosen = make_trainer(composed.config, [], [])
         now = _Manifest(**manifest(overrides, composed.config.seed, hashes, chosen))
-    found, notes = list(_differences(stored.last, now.last)), list(_notes(stored, now, composed.config))
-    images = _evaluated(composed.config, datamodule, now.last.hardware.get("ranks"))
+    found, notes = list(differences(stored.last, now.last)), list(_notes(stored, now, composed.config))
+    images = evaluated(composed.config, datamodule, now.last.hardware.get("ranks"))
     del datamodule
     title = f"Comparing {folder.path} with {again.path}" if finished else f"Training {folder.path} again"
     terminal.circumstances(title, found, notes)
@@ -146,8 +144,7 @@ def _composed(folder: RunFolder, overrides: list[str]) -> Composed:
     composed = compose_and_check(overrides)
     refuse_changes_of_hydra(composed)
     changed = [
-        f"{_shown(key)}: {_shown(old)} -> {_shown(new)}"
-        for key, old, new in _changes(folder.read_config(), composed.raw)
+        f"{shown(key)}: {shown(old)} -> {shown(new)}" for key, old, new in changes(folder.read_config(), composed.raw)
     ]
     if changed:
         raise UserError(
@@ -167,7 +164,7 @@ def _fits_this_machine(config: Config) -> None:
         raise UserError(f"run: it was trained by {devices} processes, more than this machine has cores")
 
 
-def _changes(stored: dict[str, Any], raw: dict[str, Any], *free: str) -> Iterator[tuple[str, str, str]]:
+def changes(stored: dict[str, Any], raw: dict[str, Any], *free: str) -> Iterator[tuple[str, str, str]]:
     """The options that a stored configuration and a composed one do not share, but for where and how to look on."""
     before, after = flat(with_later_options(stored)), flat(raw)
     for key in sorted(before.keys() | after.keys()):
@@ -183,10 +180,10 @@ def _new_folder(folder: RunFolder, to: str | None, composed: Composed) -> RunFol
     if again.path.resolve().is_relative_to(folder.path.resolve()):
         raise UserError(f"to: {again.path} is the run itself or within it; name another folder")
     if again.config.is_file():
-        changed = [key for key, *_ in _changes(again.read_config(), composed.raw)]
+        changed = [key for key, *_ in changes(again.read_config(), composed.raw)]
         if changed:
             raise UserError(
-                f"to: {again.path} holds another run ({_shown(', '.join(changed[:3]))} differ); name another folder"
+                f"to: {again.path} holds another run ({shown(', '.join(changed[:3]))} differ); name another folder"
             )
         if again.in_use():
             raise UserError(f"to: {again.path} is in use by another process: wait for it or name another folder")
@@ -197,20 +194,20 @@ def _same_images(folder: RunFolder, then: dict[str, str], now: dict[str, str]) -
     different = sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
     if then and different:
         raise UserError(
-            f"run: {folder.path} saw other images: the checksums of {_shown(', '.join(different[:3]))} differ"
+            f"run: {folder.path} saw other images: the checksums of {shown(', '.join(different[:3]))} differ"
         )
 
 
-def _differences(then: _Process, now: _Process) -> Iterator[Difference]:
+def differences(then: Process, now: Process) -> Iterator[Difference]:
     """What is not the same of code, packages and hardware; only what is known now is looked for in a folder."""
     for part in ("git", "packages", "hardware"):
         before, after = getattr(then, part), getattr(now, part)
         for key, value in after.items():
             if key != "reason" and before.get(key) != value:
-                yield Difference("uncommitted files" if key == "dirty" else key, _shown(before.get(key)), _shown(value))
+                yield Difference("uncommitted files" if key == "dirty" else key, shown(before.get(key)), shown(value))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value from a folder, as one that a terminal can be given."""
     if value is None:
         return "not recorded"
@@ -229,7 +226,7 @@ def _notes(stored: _Manifest, now: _Manifest, config: Config) -> Iterator[str]:
     if not stored.data:
         yield "the manifest has no checksums of the images"
     if (weights := getattr(config.model, "weights", None)) is not None:
-        yield f"it began with the weights in {_shown(weights)}, of which the manifest has no checksum"
+        yield f"it began with the weights in {shown(weights)}, of which the manifest has no checksum"
     if not stored.resumed:
         return
     commits = {str(each.git.get("commit")) for each in (stored, *stored.resumed)}
@@ -242,10 +239,10 @@ def _notes(stored: _Manifest, now: _Manifest, config: Config) -> Iterator[str]:
     )
     if began != ended:
         later = ", ".join(sorted(ended - began)[:3])
-        yield f"it went on with {_shown(later)}, which the new one has from its start"
+        yield f"it went on with {shown(later)}, which the new one has from its start"
 
 
-def _evaluated(config: Config, datamodule: DataModule, ranks: Any) -> dict[str, int]:
+def evaluated(config: Config, datamodule: DataModule, ranks: Any) -> dict[str, int]:
     """How many images of each split an evaluation reads."""
     counts = {"val": len(datamodule.val or ()), "test": len(datamodule.dataset.test)}
     ranks = ranks if type(ranks) is int else 1
@@ -255,24 +252,7 @@ def _evaluated(config: Config, datamodule: DataModule, ranks: Any) -> dict[str, 
 def _train(again: RunFolder, overrides: list[str], typed: list[str]) -> int:
     """Run `src/train.py` as a person would, or let it go on; the exit code."""
     where = "resume" if again.config.is_file() else "hydra.run.dir"
-    words = [*(typed if where == "resume" else overrides), f"{where}={quoted(str(again.path))}"]
-    process = subprocess.Popen(standalone.command(words), env=standalone.environment())
-    # A terminal sends Ctrl-C and its own end to both processes, anything else only to this one.
-    handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers] = {
-        signal.SIGINT: signal.SIG_IGN,
-        signal.SIGHUP: signal.SIG_IGN,
-        signal.SIGTERM: lambda *_: process.terminate(),
-        signal.SIGUSR2: lambda *_: process.terminate(),
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if code >= 0:
-        return code
-    return INTERRUPTED if -code in handlers else FAILED
+    return standalone.train([*(typed if where == "resume" else overrides), f"{where}={quoted(str(again.path))}"])
 
 
 def _other_seeds(folder: RunFolder, composed: Composed) -> Iterator[RunFolder]:
@@ -282,7 +262,7 @@ def _other_seeds(folder: RunFolder, composed: Composed) -> Iterator[RunFolder]:
         neighbour = RunFolder(path.parent)
         try:
             stored = neighbour.read_config()
-            seed, other = stored.get("seed"), next(_changes(stored, composed.raw, "seed", "tags"), None)
+            seed, other = stored.get("seed"), next(changes(stored, composed.raw, "seed", "tags"), None)
             finished = neighbour.read_result().get("status") == "finished"
         except (UserError, RecursionError):
             continue  # a damaged neighbour is no yardstick

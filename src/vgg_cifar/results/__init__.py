@@ -1,0 +1,1 @@
+"""What is claimed of recipes: records of finished runs, their tables, and whether the same comes out again."""

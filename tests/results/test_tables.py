@@ -1,0 +1,145 @@
+"""That the pages of results say what the records say, and how they say it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vgg_cifar.data.options import PROJECT
+from vgg_cifar.errors import UserError
+from vgg_cifar.reporting.formatting import MINUS, NOTHING
+from vgg_cifar.results import records, tables
+from vgg_cifar.runs.folder import RunFolder
+
+Make = Callable[..., list[RunFolder]]
+
+PAGE = "before\n<!-- table -->\nold\n<!-- end of table -->\nbetween\n<!-- sources -->\n<!-- end of sources -->\nafter\n"
+HARDWARE = {"cpu": "a CPU", "threads": 2, "gpus": []}
+
+
+def cells(text: str, name: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_a_row_has_mean_and_deviation_over_seeds_and_what_it_took(seeds: Make, tmp_path: Path) -> None:
+    folders = seeds([0.70, 0.71, 0.75])
+    folders[2].write_result(folders[2].read_result() | {"train_seconds": 4000.0, "test_reads": 3})
+    text = tables.table([records.record([tmp_path], name="mine")])
+    assert cells(text, "`mine`") == [
+        "`mine`", "3", "**72.00%** ± 2.65", "70.00%", "90.00%", NOTHING, "2", "40 s", "150", "a CPU, 2 threads", "5 x",
+    ]  # fmt: skip
+
+
+def test_one_seed_has_no_deviation_and_the_best_comes_first(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.4], to="low")
+    seeds([0.8, 0.9], to="high")
+    found = [records.record([tmp_path / name], name=name) for name in ("low", "high")]
+    text = tables.table(found)
+    assert cells(text, "`low`")[1:3] == ["1", "**40.00%**"]
+    assert text.index("`high`") < text.index("`low`")
+
+
+def test_what_made_a_row_is_told_with_the_command_that_makes_all_of_it(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.5, 0.6], "optimizer.lr=0.2", "model.hidden=[8,8]")
+    text = tables.sources([records.record([tmp_path], name="mine", note="On a train.")])
+    assert "**`mine`**: 2026-01-02, commit 0123456, a CPU, 2 of 4 cores, 32-true, torch 2.15.0. On a train." in text
+    assert "\n.venv/bin/python src/train.py -m data=synthetic optimizer.lr=0.2 'model.hidden=[8,8]' seed=0,1\n" in text
+
+
+def test_what_was_not_the_same_stands_beside_it(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.5], to="a")
+    hardware = {"cpu": "a CPU", "threads": 1, "gpus": [], "accelerator": "cpu", "precision": "32-true", "ranks": 1}
+    (other,) = seeds([0.6], to="b", manifest={"hardware": hardware, "start": "2026-02-01T00:00:00+00:00"})
+    other.write_config(other.read_config() | {"seed": 7})
+    text = tables.sources([records.record([tmp_path], name="mine", differ=["threads"])])
+    assert "2026-01-02 to 2026-02-01, commit 0123456, " in text
+    assert "threads not the same for all (2; 1)." in text
+    assert "seed=0,7" in text
+
+
+def test_rows_are_compared_over_the_seeds_that_they_share(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.70, 0.72, 0.74], to="as_it_is")
+    seeds([0.60, 0.63], "optimizer=adam", to="adam")
+    made = records.record([tmp_path], name="mine", reference="optimizer=sgd")
+    text = tables.ablation(made)
+    assert cells(text, "as it is") == ["as it is", "3", "73.00% ± 2.00", NOTHING, NOTHING]
+    # differences of -10 and -9 points: their mean, and 12.706 (t, one degree of freedom) times 0.5 around it
+    assert cells(text, "`optimizer=adam`") == [
+        "`optimizer=adam`",
+        "2",
+        "62.50% ± 2.12",
+        f"{MINUS}9.50",
+        f"{MINUS}15.85 to {MINUS}3.15",
+    ]
+    assert "\n.venv/bin/python src/train.py -m data=synthetic seed=0,1,2 sweep=mine\n" in text
+    assert "record=mine" in text
+    assert tables.table([made]).count("\n") == 1, "it is no row of the other table"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (["NVIDIA H100 80GB HBM3"], "H100"),
+        (["NVIDIA A100-SXM4-40GB"] * 2, "2 x A100-SXM4"),
+        (["NVIDIA GeForce RTX 4090"], "GeForce RTX 4090"),
+        ([], "a CPU, 2 threads"),
+    ],
+)
+def test_a_device_is_named_shortly(gpus: list[str], said: str) -> None:
+    assert tables.device(HARDWARE | {"gpus": gpus}) == said
+
+
+def test_a_page_is_filled_between_its_markers_and_keeps_the_rest(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.5])
+    made = records.record([tmp_path], name="mine")
+    page = tables.filled({"page": PAGE}, [made])["page"]
+    assert [words in page for words in ("before\n", "\nbetween\n", "\nafter\n", "| `mine` |", "**`mine`**: ")] == [
+        True
+    ] * 5
+    assert "old" not in page
+    assert tables.filled({"page": page}, [made])["page"] == page
+
+
+@pytest.mark.parametrize("page", ["nothing\n", "<!-- table -->\nold\n", "<!-- sources -->\nold\n"])
+def test_a_page_without_markers_or_with_half_of_one_is_refused(page: str) -> None:
+    with pytest.raises(UserError, match="the page lacks the line <!-- "):
+        tables.filled({"page": page}, [])
+
+
+def test_a_comparison_without_a_place_on_any_page_is_refused(seeds: Make, tmp_path: Path) -> None:
+    seeds([0.5], to="a")
+    seeds([0.6], "optimizer=adam", to="b")
+    made = records.record([tmp_path], name="mine", reference="1")
+    with pytest.raises(UserError, match="page: none has the line <!-- mine -->"):
+        tables.filled({"page": PAGE}, [made])
+
+
+def test_the_pages_say_what_the_records_say() -> None:
+    pages = {path: (PROJECT / path).read_text() for path in ("README.md", "docs/results.md")}
+    found = records.read(PROJECT / "docs" / "records")
+    assert len(found) > 1
+    assert tables.filled(pages, found) == pages
+
+
+def test_from_runs_to_record_tables_and_picture(
+    seeds: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import results as script
+
+    seeds([0.5, 0.6])
+    (tmp_path / "records").mkdir()
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    values: dict[str, Any] = {"RECORDS": tmp_path / "records", "PAGES": (page,), "PICTURE": tmp_path / "picture.svg"}
+    for name, value in values.items():
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setattr(sys, "argv", ["results.py", f"runs={tmp_path / 'runs'}", "name=mine", "note=Quick."])
+    script.main()
+    assert (tmp_path / "records" / "mine.json").is_file()
+    assert "| `mine` | 2 |" in page.read_text()
+    assert "Quick." in page.read_text()
+    assert "<svg" in (tmp_path / "picture.svg").read_text()
+    assert "| `mine` | 2 |" in capsys.readouterr().out
