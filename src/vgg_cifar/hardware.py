@@ -102,7 +102,7 @@ def in_float32(device: torch.device) -> Iterator[None]:
 
 
 def seed(number: int, device: torch.device) -> None:
-    """Set torch's generator of one device: `torch.manual_seed` sets those of all, and takes a millisecond for it."""
+    """Set torch's generator of one device: `torch.manual_seed` goes through those of all, at every step."""
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(number)
     elif device.type == "mps":
