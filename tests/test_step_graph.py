@@ -56,6 +56,8 @@ def trained(config: Config, compile: Any) -> tuple[dict[str, Tensor], dict[str, 
         (),
         ("optimizer=muon", "schedule=onecycle"),
         ("optimizer=adamw", "augmentation=mix"),
+        ("sharpness=sam",),
+        ("augmentation=regmixup", "augmentation.mix_until=0.5"),
         ("resizing=progressive", "resizing.sides=[16,32]", "resizing.milestones=[0.5]"),
     ],
 )
