@@ -81,8 +81,19 @@ def test_swa_is_the_mean_over_the_last_epochs(configure: Callable[..., Config]) 
     torch.testing.assert_close(history.validated[3], expected)
 
 
-def test_swa_measures_batch_norm_for_the_mean_weights(configure: Callable[..., Config]) -> None:
-    config = configure("averaging=swa", "averaging.start=0.0", "augmentation=none", "data.val_fraction=0")
+@pytest.mark.parametrize(
+    "averaging",
+    [
+        ("averaging=swa", "averaging.start=0.0"),
+        ("averaging=ema", "averaging.decay=0.8", "averaging.bn_batches=50"),
+        ("averaging=ema", "averaging.decay=0.8", "averaging.bn_batches=50", "averaging.every=3"),
+    ],
+    ids=" ".join,
+)
+def test_batch_norm_is_measured_for_the_averaged_weights(
+    configure: Callable[..., Config], averaging: tuple[str, ...]
+) -> None:
+    config = configure(*averaging, "augmentation=none", "data.val_fraction=0")
     _, callback, network = fit(config)
     assert callback is not None
     assert callback.averaged is not None

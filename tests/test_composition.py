@@ -22,12 +22,13 @@ OWN_CLASS = {
 }
 GROUPS = [group for group in groups() if group not in ("experiment", "debug")]
 CHOICES = [(group, choice) for group in GROUPS for choice in group_choices(group)]
+TO_BE_GIVEN = {"soft_targets": ["distillation.teachers=[outputs/train/run]"]}
 NOT_INSTALLED = ("wandb", "mlflow")
 
 
 @pytest.mark.parametrize(("group", "choice"), [each for each in CHOICES if each[1] not in NOT_INSTALLED])
 def test_every_shipped_choice_composes(group: str, choice: str) -> None:
-    own = OWN_CLASS[group] if choice == "custom" else []
+    own = OWN_CLASS[group] if choice == "custom" else TO_BE_GIVEN.get(choice, [])
     config = compose_and_check([f"{group}={choice}", *own]).config
     options = getattr(config, group)
     if group != "trainer":
@@ -52,6 +53,7 @@ def test_the_defaults_are_those_that_the_documentation_promises() -> None:
         "augmentation": "standard",
         "averaging": "none",
         "data": "cifar100",
+        "distillation": "none",
         "dropout": "head",
         "model": "vgg16_bn",
         "optimizer": "sgd",

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 
 from vgg_cifar import failure, training
 from vgg_cifar.classifier import Classifier
+from vgg_cifar.data.loader import Batch
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.vgg import VGG
@@ -27,12 +28,12 @@ def with_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
 
 def losses_of(monkeypatch: pytest.MonkeyPatch, bad: Callable[[Classifier], bool]) -> None:
     """Let the loss be no number while something is so."""
-    original = Classifier._losses
+    original = Classifier._learn
 
-    def losses(self: Classifier, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return original(self, logits, labels) * (float("nan") if bad(self) else 1.0)
+    def learn(self: Classifier, batch: Batch) -> torch.Tensor:
+        return original(self, batch) * (float("nan") if bad(self) else 1.0)
 
-    monkeypatch.setattr(Classifier, "_losses", losses)
+    monkeypatch.setattr(Classifier, "_learn", learn)
 
 
 def error_of(folder: RunFolder, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from vgg_cifar import step_graph
 from vgg_cifar.config import Config
 from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.runs.folder import RunFolder
 
 RUN = ("data.train_size=220", "data.batch_size=64", "data.val_fraction=0", "trainer.max_epochs=3", "dropout=head")
 # 64, 64, 64 and 28 images, three times
@@ -70,6 +71,21 @@ def test_repeated_steps_are_the_steps(configure: Callable[..., Config], choice: 
     assert same_rates == rates
     assert all(isinstance(rate, float) for rate in same_rates)
     assert Pretended.recordings >= 2
+
+
+@pytest.mark.parametrize("choice", [(), ("sharpness=sam", "augmentation=mix")], ids=["plain", "sam and mix"])
+def test_repeated_steps_ask_the_teachers_about_their_own_images(
+    configure: Callable[..., Config], train: Callable[..., RunFolder], choice: tuple[str, ...]
+) -> None:
+    teacher = train(*RUN, "trainer.max_epochs=1", to="teacher")
+    taught = ("distillation=soft_targets", f"distillation.teachers=[{teacher.path}]", "distillation.weight=0.9")
+    config = configure(*RUN, *choice, *taught)
+    weights, results, _ = trained(config, compile=False)
+    repeated, same_results, _ = trained(config, compile="graphs")
+    assert all(torch.equal(repeated[name], weights[name]) for name in weights)
+    assert same_results == results
+    untaught, _, _ = trained(configure(*RUN, *choice), compile="graphs")
+    assert not torch.equal(untaught["features.0.weight"], weights["features.0.weight"])
 
 
 def test_each_shape_is_recorded_at_its_second_step(configure: Callable[..., Config]) -> None:

@@ -23,13 +23,16 @@ class NoAveraging(Options):
 
 
 class EMA(Options):
-    """Exponential moving average of weights and batch-norm statistics (Polyak & Juditsky, 1992)."""
+    """Exponential moving average of the weights (Polyak & Juditsky, 1992)."""
 
     name: Literal["ema"]
     decay: Fraction
     """Share of the average kept at each update."""
     every: Count
     """Optimizer steps between updates."""
+    bn_batches: Count | None
+    """Training batches from which the batch-norm statistics of the average are measured anew after each epoch; null
+    averages them like the weights."""
 
     def build(self) -> list[Callback]:
         """The callback that keeps the average."""
@@ -37,7 +40,7 @@ class EMA(Options):
 
         from vgg_cifar.weight_averaging import WeightAveraging
 
-        return [WeightAveraging(get_ema_multi_avg_fn(self.decay), every=self.every)]
+        return [WeightAveraging(get_ema_multi_avg_fn(self.decay), every=self.every, bn_batches=self.bn_batches)]
 
 
 class SWA(Options):

@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
 from vgg_cifar import draws, hardware
+from vgg_cifar.criterion import Criterion
 from vgg_cifar.data.loader import Batch
 from vgg_cifar.errors import DivergedError
 from vgg_cifar.metrics import Tally
@@ -39,7 +40,7 @@ class Classifier(LightningModule):
         weight_decay: needed to fit.
         schedule: needed to fit.
         sharpness: whether a step takes a second pass, from uphill; None for no.
-        label_smoothing: share of the target spread over all classes (Szegedy et al., 2016), in training only.
+        criterion: the loss of training; None for the labels as they are.
         seed: the run's; decides what dropout drops.
         compile: whether training goes through a compiled form of the network, whose weights and keys are the network's;
             "graphs": whole steps as CUDA graphs, too.
@@ -56,7 +57,7 @@ class Classifier(LightningModule):
         weight_decay: WeightDecayOptions | None = None,
         schedule: ScheduleOptions | None = None,
         sharpness: SharpnessOptions | None = None,
-        label_smoothing: float = 0.0,
+        criterion: Criterion | None = None,
         seed: int = 0,
         compile: bool | Literal["graphs"] = False,
     ) -> None:
@@ -79,7 +80,7 @@ class Classifier(LightningModule):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self._ascent = sharpness.build(network) if sharpness is not None else None
-        self.label_smoothing = label_smoothing
+        self.criterion = criterion or Criterion()
         self.seed = seed
         # A superclass is shown by its name; without names there is nothing to show.
         names = [] if superclass_of is None else zip(superclass_of.tolist(), superclass_names, strict=False)
@@ -119,6 +120,11 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": self.schedule.build(optimizer, int(self.trainer.estimated_stepping_batches)),
         }
+
+    def on_fit_start(self) -> None:
+        """Have the teachers, if there are any, where the network is."""
+        if self.criterion.teachers is not None:
+            self.criterion.teachers.to(self.device, next(self.network.parameters()).dtype)
 
     def on_train_start(self) -> None:
         """A run that goes on to more epochs than before leaves the old curve of the learning rate at once."""
@@ -199,13 +205,10 @@ class Classifier(LightningModule):
 
     def _learn(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, which is tallied: nothing but work for the device."""
-        network = self._compiled if self._compiled is not None and self._is_compiled(batch) else self.network
+        compiled = self._is_compiled(batch)
+        network = self._compiled if self._compiled is not None and compiled else self.network
         logits = network(batch.images).float()
-        labels, losses = batch.labels, self._losses(logits, batch.labels)
-        if batch.mixed_in is not None and batch.own_share is not None:
-            share = batch.own_share.to(losses.dtype)  # Lightning gives all numbers of a batch the network's type
-            losses = torch.lerp(self._losses(logits, batch.mixed_in), losses, share)
-            labels = torch.where(share >= 0.5, labels, batch.mixed_in)
+        losses, labels = self.criterion(logits, batch, again=self._is_uphill, compiled=compiled)
         if batch.count and not self._is_uphill:
             whole = slice(batch.count)
             self._tally(batch.split).update(logits.detach()[whole], labels[whole], losses.detach()[whole])
@@ -313,9 +316,6 @@ class Classifier(LightningModule):
         gathered = self.all_gather(value)
         assert isinstance(gathered, Tensor)
         return gathered.reshape(-1, *value.shape)
-
-    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
 
     def _tally(self, split: str) -> Tally:
         return self.tallies[f"{split}_split"]  # type: ignore[return-value]

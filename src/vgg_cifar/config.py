@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from vgg_cifar.augmentation import Augmentation
 from vgg_cifar.averaging import AveragingOptions
 from vgg_cifar.data import DataOptions
+from vgg_cifar.distillation import DistillationOptions
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.errors import UserError
 from vgg_cifar.logger import LoggerOptions
@@ -76,6 +77,7 @@ class Config(Options):
     weight_decay: WeightDecayOptions
     averaging: AveragingOptions
     sharpness: SharpnessOptions
+    distillation: DistillationOptions
     label_smoothing: Fraction
     """Share of the target spread evenly over all classes while training."""
     early_stopping: EarlyStoppingOptions

@@ -15,6 +15,7 @@ from lightning.pytorch.profilers import Profiler
 from vgg_cifar import draws, hardware
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
+from vgg_cifar.criterion import Criterion
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.data.loader import Normalise
 from vgg_cifar.errors import UserError
@@ -72,7 +73,7 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
         weight_decay=config.weight_decay,
         schedule=config.schedule,
         sharpness=config.sharpness,
-        label_smoothing=config.label_smoothing,
+        criterion=Criterion(config.label_smoothing, config.distillation.build(config.data, dataset)),
         seed=config.seed,
         compile=config.compile,
     )

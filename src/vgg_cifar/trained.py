@@ -31,7 +31,7 @@ class Trained:
         folder: of the run.
         config: of the run, with the images where they are now.
         network: normalised float32 images [n, 3, 32, 32] to logits [n, classes]; in evaluation mode, on the CPU.
-        checkpoint: its file's name: "best", "last" or another.
+        file: the checkpoint.
         epoch: after which it was written, from 1.
         classes: a name per class.
         superclass_names: of each class, the name of its superclass; empty where there are none.
@@ -40,10 +40,15 @@ class Trained:
     folder: RunFolder
     config: Config
     network: nn.Module
-    checkpoint: str
+    file: Path
     epoch: int
     classes: list[str]
     superclass_names: list[str]
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint's name: "best", "last" or another."""
+        return self.file.stem
 
     def probabilities(self, images: Tensor) -> Tensor:
         """What the network takes images for, in float32 whatever the run was trained in.
@@ -100,7 +105,7 @@ def restore(
         wanted = {PREFIX + name: tensor for name, tensor in network.state_dict().items()}
         reason = _difference(state, wanted) or first_line(error)
         raise UserError(f"{file} does not fit the run's config.yaml: {reason}") from error
-    return Trained(folder, config, network.eval(), file.stem, epoch + 1, classes, superclass_names)
+    return Trained(folder, config, network.eval(), file, epoch + 1, classes, superclass_names)
 
 
 def _file(folder: RunFolder, which: str | Path | None) -> Path:

@@ -130,6 +130,7 @@ class _Run:
         # The last step whose figures will not come again; those of a test stand under the one after the last.
         known = step if further else step - 1
         classifier = make_classifier(config, datamodule)
+        self._check_teachers(classifier)
         stopwatch = Stopwatch()
         self.result = {**self.result, "status": "running"}
         for key in ("error", "rank"):
@@ -146,7 +147,9 @@ class _Run:
             trainer.strategy.meet(lambda: self._facts(datamodule, chosen, name, step))
         if self.first:
             self._show(classifier)
-            self._write_down_what_begins(datamodule, chosen, step, saving.of(checkpoint).get("setbacks", []))
+            self._write_down_what_begins(
+                datamodule, classifier, chosen, step, saving.of(checkpoint).get("setbacks", [])
+            )
             if dashboard is not None:
                 hyperparameters.begin(self.folder, config.model_dump())
                 if known < 0:  # no point of an earlier process stays, nor does what it described
@@ -167,6 +170,17 @@ class _Run:
             if profiler is not None:
                 profiler.close()
         return self._end(record, trainer, classifier, "finished", DONE)
+
+    def _check_teachers(self, classifier: Classifier) -> None:
+        """A run that goes on learns from those it began with."""
+        teachers = classifier.criterion.teachers
+        known = self.manifest.get("teachers", {})
+        for path, checksum in (teachers.sources if teachers is not None else {}).items():
+            if known.get(path, checksum) != checksum:
+                raise UserError(
+                    f"distillation.teachers: {path} has other weights than when {self.folder.path} began; "
+                    "start a new run"
+                )
 
     def _facts(
         self, datamodule: DataModule, chosen: dict[str, Any], checkpoint: str | None, step: int
@@ -244,7 +258,12 @@ class _Run:
         return [*config.averaging.build(), stopwatch, self.signals, *stopping, record, progress, *shown, checkpointing]
 
     def _write_down_what_begins(
-        self, datamodule: DataModule, chosen: dict[str, Any], step: int, setbacks: list[dict[str, Any]]
+        self,
+        datamodule: DataModule,
+        classifier: Classifier,
+        chosen: dict[str, Any],
+        step: int,
+        setbacks: list[dict[str, Any]],
     ) -> None:
         config = self.config
         written = config.model_dump()
@@ -253,6 +272,8 @@ class _Run:
         begun = manifest(self.overrides, config.seed, datamodule.dataset.hashes, chosen)
         if self.tuned:
             begun["tuned"] = self.tuned
+        if classifier.criterion.teachers is not None:
+            begun["teachers"] = classifier.criterion.teachers.sources
         if self.attempts > 1:
             begun = self.manifest
         elif self.manifest:

@@ -23,8 +23,8 @@ class WeightAveraging(Callback):
         average: torch's rule, for example `get_ema_multi_avg_fn(0.999)`.
         every: optimizer steps between updates; None: one at the end of each epoch.
         start: fraction of the epochs that pass before the first update.
-        bn_batches: training batches from which batch-norm statistics are measured after an update; None: they are
-            averaged like the weights.
+        bn_batches: training batches from which batch-norm statistics are measured after each averaged epoch; None: they
+            are averaged like the weights.
     """
 
     def __init__(
@@ -68,11 +68,10 @@ class WeightAveraging(Callback):
         """Update the average after an optimizer step, if it is its turn."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         due = trainer.is_last_batch if self.every is None else self._step % self.every == 0
-        if not (stepped and due and trainer.current_epoch >= self.start * (trainer.max_epochs or 0)):
-            return
         assert self.averaged is not None
-        self.averaged.update_parameters(_network(pl_module))
-        if self.bn_batches is not None:
+        if stepped and due and trainer.current_epoch >= self.start * (trainer.max_epochs or 0):
+            self.averaged.update_parameters(_network(pl_module))
+        if self.bn_batches is not None and trainer.is_last_batch and self.ready:
             self._measure_batch_norm(trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

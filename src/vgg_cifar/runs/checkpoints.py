@@ -100,6 +100,12 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
+def checksum(path: Path) -> str:
+    """The SHA-256 of a checkpoint's file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def newest(folder: RunFolder) -> tuple[str, dict[str, Any]] | None:
     """The name and the content of the checkpoint to go on from: the last one, or the one before if that is damaged.
 
