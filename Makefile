@@ -30,8 +30,8 @@ $(READY): requirements.lock
 train: setup  ## Train a small VGG16-BN on generated images (a minute or two on two cores).
 	@$(BIN)/python src/train.py experiment=quickstart
 
-test: setup  ## The tests (ten to fifteen minutes on two cores).
-	@$(BIN)/python -m pytest
+test: setup  ## The tests, side by side (ten minutes on two cores).
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 soak: setup  ## The longer tests as well (an hour).
 	@$(BIN)/python -m pytest -m "soak or not soak"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from vgg_cifar import hardware, interruptible
 from vgg_cifar.command_line import quiet, register_resolvers
@@ -34,6 +35,8 @@ TINY = [
     "evaluate=false",
 ]
 
+settings.register_profile("untimed", deadline=None)  # a slow machine is no failure
+settings.load_profile("untimed")
 quiet()
 register_resolvers()
 if signal.getsignal(signal.SIGINT) is interruptible.leave:

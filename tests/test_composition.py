@@ -246,7 +246,7 @@ def misspelt(draw: st.DrawFn) -> str:
     return f"{draw(PREFIXES)}{wrong}={draw(st.sampled_from(['1', '0.1', 'true', 'sgd']))}"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(misspelt())
 def test_a_misspelt_option_is_refused_in_one_line(override: str) -> None:
     with pytest.raises(UserError) as caught:

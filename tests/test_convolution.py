@@ -59,7 +59,7 @@ class MinimalFiltering(Conv2d):
     count=st.integers(1, 4), inputs=st.integers(1, 6), outputs=st.integers(1, 6), side=st.sampled_from(SIDES),
     channels_last=st.booleans(),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_minimal_filtering_is_a_convolution_with_its_gradients(
     count: int, inputs: int, outputs: int, side: int, channels_last: bool
 ) -> None:

@@ -37,7 +37,7 @@ def is_even(counts: Tensor) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(indices=st.lists(places, min_size=1, max_size=20), parts=keys)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_draw_does_not_depend_on_the_batch_the_image_is_in(
     kind: str, indices: list[int], parts: tuple[int, int, str]
 ) -> None:
@@ -49,7 +49,7 @@ def test_a_draw_does_not_depend_on_the_batch_the_image_is_in(
 
 
 @given(indices=st.lists(places, min_size=1, max_size=20), parts=keys)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_bits_are_the_published_hash_with_two_keys(indices: list[int], parts: tuple[int, int, str]) -> None:
     def lowbias32(x: int) -> int:
         x ^= x >> 16
@@ -64,7 +64,7 @@ def test_bits_are_the_published_hash_with_two_keys(indices: list[int], parts: tu
 
 
 @given(indices=st.lists(places, min_size=1, max_size=20), parts=keys, count=st.integers(1, 2**20))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_every_draw_stays_in_its_range(indices: list[int], parts: tuple[int, int, str], count: int) -> None:
     images = torch.tensor(indices)
     assert all(0 <= value < 2**32 for value in draws.bits(images, *parts).tolist())
@@ -117,14 +117,14 @@ def test_neighbouring_images_know_nothing_of_each_other(distance: int) -> None:
 
 
 @given(parts=keys, other=keys)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_keys_are_equal_only_for_equal_parts(parts: tuple[int, int, str], other: tuple[int, int, str]) -> None:
     assert (draws.key(*parts) == draws.key(*other)) == (parts == other)
     assert draws.key(12, 3) != draws.key(1, 23)
 
 
 @given(count=st.integers(0, 300), parts=keys)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_an_order_holds_every_image_once_and_can_be_drawn_again(count: int, parts: tuple[int, int, str]) -> None:
     order = draws.order(count, *parts)
     assert sorted(order.tolist()) == list(range(count))

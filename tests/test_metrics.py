@@ -81,7 +81,7 @@ def test_accuracy_of_each_group_is_that_of_its_own_images_whatever_the_batches_a
 
 
 @given(sizes=st.lists(st.integers(0, 60), max_size=5))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_how_images_are_batched_does_not_matter(sizes: list[int]) -> None:
     whole, batched = tally(answers()).compute(), tally(*cut(sizes)).compute()
     assert batched.keys() == whole.keys()
@@ -90,7 +90,7 @@ def test_how_images_are_batched_does_not_matter(sizes: list[int]) -> None:
 
 
 @given(first=st.integers(0, COUNT))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_sums_of_two_ranks_add_up_to_the_whole(first: int) -> None:
     one, other = cut([first])
     united = tally(one)

@@ -33,7 +33,7 @@ def is_filter(parameter: Tensor) -> bool:
 
 
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_orthogonal_matrix_keeps_the_singular_vectors_and_evens_out_the_values(
     rows: int, columns: int, seed: int
 ) -> None:

@@ -48,7 +48,7 @@ def torchs(kind: type[LRScheduler], total: int, **arguments: Any) -> list[float]
 
 @pytest.mark.parametrize("name", NAMES)
 @given(total=totals, warmup=warmups, beyond=st.integers(1, 100))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_rate_never_leaves_the_range_from_zero_to_full(name: str, total: int, warmup: float, beyond: int) -> None:
     values = [*factors(name, total, warmup), schedule(name, warmup).factor(total + beyond, total)]
     assert all(0 <= value <= 1 for value in values)
@@ -56,7 +56,7 @@ def test_the_rate_never_leaves_the_range_from_zero_to_full(name: str, total: int
 
 @pytest.mark.parametrize("name", NAMES)
 @given(total=st.integers(2, 400), data=st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_warm_up_climbs_evenly_from_near_zero(name: str, total: int, data: st.DataObject) -> None:
     climbing = data.draw(st.integers(1, total - 1))
     climb = [0.0, *factors(name, total, climbing / total)[:climbing], 1.0]
@@ -66,7 +66,7 @@ def test_the_warm_up_climbs_evenly_from_near_zero(name: str, total: int, data: s
 
 @pytest.mark.parametrize("name", AT_ONCE_FULL)
 @given(total=totals, warmup=warmups)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_rate_is_full_when_the_warm_up_ends_and_does_not_climb_again(name: str, total: int, warmup: float) -> None:
     climbing = round(warmup * total)
     assume(climbing < total)
@@ -76,19 +76,19 @@ def test_the_rate_is_full_when_the_warm_up_ends_and_does_not_climb_again(name: s
 
 
 @given(total=totals, warmup=warmups)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_constant_stays_at_the_full_rate(total: int, warmup: float) -> None:
     assert set(factors("constant", total, warmup)[round(warmup * total) :]) == {1.0}
 
 
 @given(total=totals)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_cosine_without_warm_up_is_torchs(total: int) -> None:
     assert factors("cosine", total) == pytest.approx(torchs(CosineAnnealingLR, total, T_max=total), abs=1e-9)
 
 
 @given(total=totals, warmup=warmups)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_onecycle_peaks_once_at_the_end_of_the_warm_up_and_runs_straight_down_to_zero(
     total: int, warmup: float
 ) -> None:
@@ -104,14 +104,14 @@ def test_onecycle_peaks_once_at_the_end_of_the_warm_up_and_runs_straight_down_to
 
 @pytest.mark.parametrize("name", ["cosine", "onecycle"])
 @given(total=totals, warmup=warmups)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_decays_ends_at_zero(name: str, total: int, warmup: float) -> None:
     assume(round(warmup * total) < total)
     assert factors(name, total, warmup)[-1] == 0
 
 
 @given(total=totals, gamma=st.floats(0.01, 1), data=st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_multistep_is_torchs_where_milestones_fall_on_whole_steps(
     total: int, gamma: float, data: st.DataObject
 ) -> None:
@@ -121,7 +121,7 @@ def test_multistep_is_torchs_where_milestones_fall_on_whole_steps(
 
 
 @given(total=totals, warmup=st.floats(0, 0.2), milestones=moments)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_warm_up_does_not_move_milestones(total: int, warmup: float, milestones: list[float]) -> None:
     climbing = round(warmup * total)
     without = factors("multistep", total, milestones=milestones)
@@ -130,7 +130,7 @@ def test_a_warm_up_does_not_move_milestones(total: int, warmup: float, milestone
 
 @pytest.mark.parametrize("name", NAMES)
 @given(hundreds=st.integers(1, 3), times=st.integers(2, 5), percent=st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_longer_run_follows_the_same_curve(name: str, hundreds: int, times: int, percent: int) -> None:
     total, warmup = 100 * hundreds, percent / 100
     climbing = percent * hundreds  # whole in both runs

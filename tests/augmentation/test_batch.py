@@ -39,7 +39,7 @@ def images(random_pixels: Callable[..., Tensor]) -> Tensor:
 @given(
     chosen=st.lists(st.integers(0, 59), min_size=1, max_size=30), epoch=st.integers(0, 100), seed=st.integers(0, 100)
 )
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_what_happens_to_an_image_does_not_depend_on_its_neighbours(
     line: str, chosen: list[int], epoch: int, seed: int, images: Tensor
 ) -> None:

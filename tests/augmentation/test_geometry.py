@@ -37,7 +37,7 @@ def marked(count: int, row: slice, column: slice) -> Tensor:
     height=st.integers(6, 33),
     width=st.integers(6, 33),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_crop_equals_torchvisions_bit_for_bit(
     mode: str,
     windows: tuple[int, list[tuple[int, int]]],

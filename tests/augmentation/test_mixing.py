@@ -81,7 +81,7 @@ def test_only_that_share_of_the_images_is_mixed(kind: Kind, probability: float) 
     epoch=st.integers(0, 20),
     kind=st.sampled_from(KINDS),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_mixture_does_not_depend_on_the_batch_it_is_in(chosen: list[int], epoch: int, kind: Kind) -> None:
     generator = torch.Generator().manual_seed(1)
     first, second = torch.rand(2, 61, 3, 32, 32, generator=generator)

@@ -40,7 +40,7 @@ def dataset_of(train: Tensor, test: Tensor | None = None) -> Dataset:
 
 
 @given(labels=some_labels, seed=seeds, data=st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_every_class_keeps_its_share_to_within_one_image(labels: Tensor, seed: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(labels)))
     chosen = stratified(labels, count, seed, "data.train_size")
@@ -54,7 +54,7 @@ def test_every_class_keeps_its_share_to_within_one_image(labels: Tensor, seed: i
 
 
 @given(labels=some_labels, seed=seeds, data=st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_of_two_choices_with_one_seed_each_class_has_one_inside_the_other(
     labels: Tensor, seed: int, data: st.DataObject
 ) -> None:
@@ -67,7 +67,7 @@ def test_of_two_choices_with_one_seed_each_class_has_one_inside_the_other(
 
 
 @given(classes=st.integers(1, 6), each=st.integers(1, 10), seed=seeds, data=st.data())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_with_classes_of_one_size_a_smaller_choice_lies_in_a_larger_one(
     classes: int, each: int, seed: int, data: st.DataObject
 ) -> None:
@@ -98,7 +98,7 @@ def test_more_images_than_there_are_cannot_be_chosen() -> None:
 
 
 @given(labels=some_labels, seed=seeds, fraction=st.floats(0.01, 0.99))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_holding_out_loses_no_image_and_shares_none(labels: Tensor, seed: int, fraction: float) -> None:
     count = round(fraction * len(labels))
     assume(0 < count < len(labels))

@@ -90,7 +90,7 @@ def united(parts: Sequence[Batch]) -> tuple[Tensor, Tensor]:
 @given(
     count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs, augmented=st.booleans(), together=st.integers(1, 5)
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_the_parts_of_a_step_are_what_one_device_would_see(
     world_size: int, accumulate: int, count: int, batch_size: int, seed: int, epoch: int, augmented: bool, together: int
 ) -> None:
@@ -123,7 +123,7 @@ def test_the_parts_of_a_step_are_what_one_device_would_see(
     kind=st.sampled_from(["mixup", "cutmix", "both", "regmixup"]),
     together=st.integers(1, 5),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_mixtures_are_what_one_device_would_see(
     world_size: int, accumulate: int, count: int, batch_size: int, epoch: int, kind: Any, together: int
 ) -> None:
@@ -199,7 +199,7 @@ def test_a_loader_asks_each_time_it_begins_whether_images_are_mixed() -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 @given(count=counts, batch_size=batch_sizes, data=st.data())
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_an_epoch_gone_on_with_continues_with_the_very_next_batch(
     accumulate: int, count: int, batch_size: int, data: st.DataObject
 ) -> None:
@@ -246,7 +246,7 @@ def test_images_in_the_hosts_memory_reach_the_labels_device() -> None:
 
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 3), (2, 2), (3, 3)])
 @given(count=counts, batch_size=batch_sizes)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_step_is_dealt_evenly_and_weighted_so_that_the_average_of_its_parts_is_the_mean_over_its_images(
     world_size: int, accumulate: int, count: int, batch_size: int
 ) -> None:
@@ -265,7 +265,7 @@ def test_a_step_is_dealt_evenly_and_weighted_so_that_the_average_of_its_parts_is
 
 
 @given(count=counts, batch_size=batch_sizes, seed=seeds, epoch=epochs)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_image_comes_exactly_once_per_epoch_in_full_batches_but_the_last(
     count: int, batch_size: int, seed: int, epoch: int
 ) -> None:
@@ -317,7 +317,7 @@ def test_augmentation_gets_the_places_of_its_images_and_the_epoch() -> None:
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 @given(count=counts, batch_size=batch_sizes)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_evaluation_sees_every_image_once_in_batches_that_are_never_divided(
     world_size: int, count: int, batch_size: int
 ) -> None:

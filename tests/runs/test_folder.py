@@ -203,7 +203,7 @@ rows = st.lists(
 
 
 @given(written=rows)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_metrics_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, written: list[Any]) -> None:
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     folder.write_metrics(written)
