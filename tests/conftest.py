@@ -124,6 +124,8 @@ FIGURES = pytest.StashKey[dict[str, float]]()
 def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Note something that the documentation tells; it is printed at the end, and written to $FIGURES.
 
+    Not where tests run side by side, as those of `make test` do: `make soak` makes the record.
+
     Numbers of the same name are added up, or `max` is taken of them.
     """
     figures = request.config.stash.setdefault(FIGURES, {})

@@ -9,11 +9,14 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from vgg_cifar.data.loader import Batch
-from vgg_cifar.distillation import SoftTargets
 from vgg_cifar.errors import UserError
 from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.reproduction import reproduce
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.teachers import Teachers
+from vgg_cifar.teaching import check
+from vgg_cifar.trained import restore
 
 Train = Callable[..., RunFolder]
 
@@ -55,7 +58,7 @@ def test_a_student_keeps_nothing_of_its_teachers_and_says_who_they_were(train: T
     last = [checkpoints.read(each.checkpoint("last"))["state_dict"] for each in (teacher, student)]
     assert last[0].keys() == last[1].keys()
     best = checkpoints.checksum(teacher.checkpoint("best"))
-    assert student.read_manifest()["teachers"] == {str(teacher.path): best}
+    assert student.read_manifest()["teachers"] == [{"run": str(teacher.path), "sha256": best}]
     assert "teachers" not in teacher.read_manifest()
 
 
@@ -70,28 +73,81 @@ def test_a_run_goes_on_with_the_teachers_it_began_with(train: Train, tmp_path: P
     assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
 
     train(whole_set, "trainer.max_epochs=3", f"resume={teacher.path}", to="teacher")
-    with pytest.raises(UserError, match=r"teacher has other weights than when .*parted began; start a new run$"):
+    with pytest.raises(UserError, match=r"teachers: have other weights than when .*parted began; start a new run$"):
         train(*options, "trainer.max_epochs=3", f"resume={tmp_path / 'parted'}", to="parted")
+    with pytest.raises(UserError, match=r"parted had another teacher: the checksum of .*teacher differs$"):
+        reproduce(parted, str(tmp_path / "again"), [])
+    assert not (tmp_path / "again").exists()
+
+
+def test_who_holds_images_out_learns_from_no_teacher_that_did_not_hold_out_the_same(
+    train: Train, configure: Callable[..., Any]
+) -> None:
+    teacher = train("data.val_fraction=0", "trainer.max_epochs=1", to="teacher")
+    config = configure(*taught(teacher), "data.val_fraction=0")
+    assert make_classifier(config, make_datamodule(config)).criterion.teachers is not None
+    config = configure(*taught(teacher))
+    line = (
+        "teacher held out other images: its data.val_fraction is 0.0, not 0.1; make them the same, or name another run"
+    )
+    with pytest.raises(UserError, match=line):
+        make_classifier(config, make_datamodule(config))
 
 
 @pytest.mark.parametrize(
-    ("its", "own", "said"),
+    ("option", "said"),
     [
-        (("data.val_fraction=0.2",), ("data.val_fraction=0",), None),
-        (("data.val_fraction=0.2",), (), r"knows held-out images: its data.val_fraction is 0.2, not 0.1; make them"),
-        (("data.mean=[0.4,0.4,0.4]",), (), r"sees images differently: its data.mean is \[0.4, 0.4, 0.4\], not"),
+        ("data.train_size=200", "held out other images: its data.train_size is 300, not 200"),
+        ("data.val_fraction=0.3", "held out other images: its data.val_fraction is 0.1, not 0.3"),
+        ("data.seed=1", "held out other images: its data.seed is 0, not 1"),
+        ("data.mean=[0.4,0.4,0.4]", "sees images differently: its data.mean is"),
+        ("data.std=[0.4,0.4,0.4]", "sees images differently: its data.std is"),
     ],
 )
-def test_a_teacher_knows_the_same_images_and_none_that_are_held_out(
-    train: Train, configure: Callable[..., Any], its: tuple[str, ...], own: tuple[str, ...], said: str | None
+def test_a_teacher_that_knows_or_sees_something_else_is_refused(
+    train: Train, configure: Callable[..., Any], option: str, said: str
 ) -> None:
-    teacher = train(*its, "trainer.max_epochs=1", "data.train_size=100", to="teacher")
-    config = configure(*taught(teacher), "data.train_size=100", *own)
-    if said is None:
-        make_classifier(config, make_datamodule(config))
-        return
+    teacher = restore(train("trainer.max_epochs=1", to="teacher"))
+    own, other = configure(), configure(option)
+    dataset = make_datamodule(own).dataset
+    check(teacher, own.data, dataset)
     with pytest.raises(UserError, match=said):
+        check(teacher, other.data, dataset)
+
+
+def test_an_unfinished_run_does_not_teach(train: Train, configure: Callable[..., Any]) -> None:
+    teacher = train("trainer.max_epochs=1", to="teacher")
+    teacher.write_result(teacher.read_result() | {"status": "interrupted"})
+    config = configure(*taught(teacher))
+    with pytest.raises(UserError, match=r"teacher is interrupted; only a finished run teaches$"):
         make_classifier(config, make_datamodule(config))
+
+
+def test_a_damaged_teacher_is_named(train: Train, configure: Callable[..., Any]) -> None:
+    teacher = train("trainer.max_epochs=1", to="teacher")
+    teacher.checkpoint("best").write_bytes(b"no weights")
+    config = configure(*taught(teacher))
+    with pytest.raises(UserError, match=r"^distillation.teachers: .*teacher: .*best.ckpt is refused: it is damaged"):
+        make_classifier(config, make_datamodule(config))
+
+
+@pytest.mark.parametrize(
+    "choice", [("sharpness=sam",), ("augmentation=regmixup",), ("trainer.accumulate_grad_batches=2",)], ids=" ".join
+)
+def test_teachers_are_asked_once_about_each_batch(
+    train: Train, monkeypatch: pytest.MonkeyPatch, choice: tuple[str, ...]
+) -> None:
+    teacher = train("trainer.max_epochs=1", to="teacher")
+    asked: list[int] = []
+    original = Teachers.opinion
+
+    def opinion(self: Teachers, images: torch.Tensor, *, compiled: bool = False) -> torch.Tensor:
+        asked.append(len(images))
+        return original(self, images, compiled=compiled)
+
+    monkeypatch.setattr(Teachers, "opinion", opinion)
+    train(*taught(teacher), *choice, "trainer.max_epochs=1", to="student")
+    assert sum(asked) == 270 * (2 if "augmentation=regmixup" in choice else 1)
 
 
 def test_a_teacher_of_other_classes_is_refused(train: Train, configure: Callable[..., Any]) -> None:
@@ -107,7 +163,7 @@ def test_a_teacher_of_other_images_is_refused(train: Train, configure: Callable[
     teacher = train("trainer.max_epochs=1", to="teacher")
     teacher.write_manifest(teacher.read_manifest() | {"data": {"synthetic": "another"}})
     config = configure(*taught(teacher))
-    with pytest.raises(UserError, match=r"teacher learned from other images \(their checksums differ\)"):
+    with pytest.raises(UserError, match=r"teacher learned from other images, by their checksums; name runs on the"):
         make_classifier(config, make_datamodule(config))
 
 
@@ -120,13 +176,15 @@ def test_a_teacher_that_is_not_there_is_a_line_and_no_folder(command: Callable[.
     assert not (tmp_path / "run").exists()
 
 
-def test_teachers_are_asked_in_the_networks_type(train: Train) -> None:
+def test_a_taught_run_by_the_command_line(train: Train, command: Callable[..., Any], tiny: list[str]) -> None:
     teacher = train("trainer.max_epochs=1", to="teacher")
-    for precision in ("bf16-true", "64-true", "bf16-mixed"):
-        student = train(*taught(teacher), f"trainer.precision={precision}", "trainer.max_epochs=1", to=precision)
-        assert student.read_result()["status"] == "finished"
+    done = command("train.py", *tiny, *taught(teacher), "trainer.max_epochs=1", f"hydra.run.dir={teacher.path}2")
+    assert done.returncode == 0, done.stderr
+    assert RunFolder(f"{teacher.path}2").read_manifest()["teachers"][0]["run"] == str(teacher.path)
 
 
-def test_its_options_are_those_of_the_file() -> None:
-    made = SoftTargets(name="soft_targets", teachers=["a"], weight=1.0, temperature=0.5)
-    assert made.model_dump() == {"name": "soft_targets", "teachers": ["a"], "weight": 1.0, "temperature": 0.5}
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_teachers_are_asked_in_the_networks_type(train: Train, precision: str) -> None:
+    teacher = train("trainer.max_epochs=1", to="teacher")
+    student = train(*taught(teacher), f"trainer.precision={precision}", "trainer.max_epochs=1", to="student")
+    assert student.read_result()["status"] == "finished"

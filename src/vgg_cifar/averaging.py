@@ -31,8 +31,8 @@ class EMA(Options):
     every: Count
     """Optimizer steps between updates."""
     bn_batches: Count | None
-    """Training batches from which the batch-norm statistics of the average are measured anew after each epoch; null
-    averages them like the weights."""
+    """Training batches from which the batch-norm statistics of the average are measured anew after each epoch (a
+    checkpoint in its middle holds those of the weights being trained); null averages them like the weights."""
 
     def build(self) -> list[Callback]:
         """The callback that keeps the average."""

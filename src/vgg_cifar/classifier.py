@@ -206,7 +206,7 @@ class Classifier(LightningModule):
     def _learn(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, which is tallied: nothing but work for the device."""
         compiled = self._is_compiled(batch)
-        network = self._compiled if self._compiled is not None and compiled else self.network
+        network = self._compiled if compiled and self._compiled is not None else self.network
         logits = network(batch.images).float()
         losses, labels = self.criterion(logits, batch, again=self._is_uphill, compiled=compiled)
         if batch.count and not self._is_uphill:

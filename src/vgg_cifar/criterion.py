@@ -22,6 +22,7 @@ class Criterion:
         self.label_smoothing = label_smoothing
         self.teachers = teachers
         self._opinion: Tensor
+        """The teachers', about the batch of the last call."""
 
     def __call__(
         self, logits: Tensor, batch: Batch, *, again: bool = False, compiled: bool = False
@@ -37,10 +38,10 @@ class Criterion:
         Returns:
             Float32 [n] and int64 [n].
         """
-        labels, losses = batch.labels, self._by(batch.labels, logits)
+        labels, losses = batch.labels, self._losses(batch.labels, logits)
         if batch.mixed_in is not None and batch.own_share is not None:
             share = batch.own_share.to(losses.dtype)  # Lightning gives all numbers of a batch the network's type
-            losses = torch.lerp(self._by(batch.mixed_in, logits), losses, share)
+            losses = torch.lerp(self._losses(batch.mixed_in, logits), losses, share)
             labels = torch.where(share >= 0.5, labels, batch.mixed_in)
         if self.teachers is not None:
             if not again:
@@ -48,5 +49,5 @@ class Criterion:
             losses = self.teachers.blend(losses, logits, self._opinion)
         return losses, labels
 
-    def _by(self, labels: Tensor, logits: Tensor) -> Tensor:
+    def _losses(self, labels: Tensor, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")

@@ -20,6 +20,7 @@ from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.data.loader import Normalise
 from vgg_cifar.errors import UserError
 from vgg_cifar.model import VGGOptions
+from vgg_cifar.teaching import find_teachers
 from vgg_cifar.whitening import IMAGES, whiten
 
 # Lightning sets its own loggers to INFO when it is imported: its notes on devices and limits tell a user nothing new.
@@ -73,7 +74,7 @@ def make_classifier(config: Config, datamodule: DataModule) -> Classifier:
         weight_decay=config.weight_decay,
         schedule=config.schedule,
         sharpness=config.sharpness,
-        criterion=Criterion(config.label_smoothing, config.distillation.build(config.data, dataset)),
+        criterion=Criterion(config.label_smoothing, find_teachers(config, dataset)),
         seed=config.seed,
         compile=config.compile,
     )

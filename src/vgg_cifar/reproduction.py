@@ -28,6 +28,8 @@ from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import manifest
+from vgg_cifar.teachers import Source
+from vgg_cifar.teaching import find_teachers
 
 MOST_OVERRIDES, LONGEST_OVERRIDE = 200, 2000
 OF_THE_FOLDER = r"(logger|resume|data\.download)\b"
@@ -51,6 +53,7 @@ class _Manifest(Process):
     overrides: list[str]
     data: dict[str, str] = {}
     tuned: dict[str, int | float] = {}
+    teachers: list[dict[str, str]] = []
     resumed: list[Process] = []
 
     @property
@@ -91,6 +94,8 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
     datamodule = make_datamodule(composed.config)
     hashes = datamodule.dataset.hashes
     _same_images(folder, stored.data, hashes)
+    teachers = find_teachers(composed.config, datamodule.dataset)
+    _same_teachers(folder, stored, [] if teachers is None else teachers.sources)
     finished = again.read_result().get("status") == "finished"
     if finished:
         now = _manifest(again)
@@ -100,7 +105,7 @@ def reproduce(folder: RunFolder, to: str | None, typed: list[str]) -> int:
         now = _Manifest(**manifest(overrides, composed.config.seed, hashes, chosen))
     found, notes = list(differences(stored.last, now.last)), list(_notes(stored, now, composed.config))
     images = evaluated(composed.config, datamodule, now.last.hardware.get("ranks"))
-    del datamodule
+    del datamodule, teachers
     title = f"Comparing {folder.path} with {again.path}" if finished else f"Training {folder.path} again"
     terminal.circumstances(title, found, notes)
     if not finished:
@@ -196,6 +201,13 @@ def _same_images(folder: RunFolder, then: dict[str, str], now: dict[str, str]) -
         raise UserError(
             f"run: {folder.path} saw other images: the checksums of {shown(', '.join(different[:3]))} differ"
         )
+
+
+def _same_teachers(folder: RunFolder, then: _Manifest, now: list[Source]) -> None:
+    known = [each.get("sha256") for each in then.teachers]
+    for place, source in enumerate(now):
+        if known[place : place + 1] != [source.sha256]:
+            raise UserError(f"run: {folder.path} had another teacher: the checksum of {source.run} differs")
 
 
 def differences(then: Process, now: Process) -> Iterator[Difference]:

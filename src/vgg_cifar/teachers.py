@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+
+class Source(NamedTuple):
+    """Where a teacher is from: the folder of its run, and the SHA-256 of the checkpoint that was read there."""
+
+    run: str
+    sha256: str
 
 
 class Teachers:
@@ -17,17 +25,17 @@ class Teachers:
         networks: normalised images [n, 3, side, side] to logits [n, classes]; they are asked in evaluation mode.
         weight: share of the loss that is about them, in (0, 1].
         temperature: of their probabilities and those that are compared with them.
-        sources: where each is from, and the SHA-256 of its weights.
+        sources: where each is from.
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], weight: float, temperature: float, sources: Mapping[str, str]
+        self, networks: Sequence[nn.Module], weight: float, temperature: float, sources: Sequence[Source] = ()
     ) -> None:
         # A module of its own, that no other has: they are neither trained nor saved.
         self.networks = nn.ModuleList(networks).eval().requires_grad_(False)
         self.weight = weight
         self.temperature = temperature
-        self.sources = dict(sources)
+        self.sources = list(sources)
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:

@@ -144,7 +144,7 @@ class _Run:
         trainer, chosen = make_trainer(config, self._callbacks(stopwatch, record, dashboard), loggers, profiler)
         if isinstance(trainer.strategy, DDP):
             trainer.strategy.when_lost = self._lost
-            trainer.strategy.meet(lambda: self._facts(datamodule, chosen, name, step))
+            trainer.strategy.meet(lambda: self._facts(datamodule, classifier, chosen, name, step))
         if self.first:
             self._show(classifier)
             self._write_down_what_begins(
@@ -173,17 +173,19 @@ class _Run:
 
     def _check_teachers(self, classifier: Classifier) -> None:
         """A run that goes on learns from those it began with."""
-        teachers = classifier.criterion.teachers
-        known = self.manifest.get("teachers", {})
-        for path, checksum in (teachers.sources if teachers is not None else {}).items():
-            if known.get(path, checksum) != checksum:
-                raise UserError(
-                    f"distillation.teachers: {path} has other weights than when {self.folder.path} began; "
-                    "start a new run"
-                )
+        known = [each["sha256"] for each in self.manifest.get("teachers", [])]
+        if self.resumed and known != _checksums(classifier):
+            raise UserError(
+                f"distillation.teachers: have other weights than when {self.folder.path} began; start a new run"
+            )
 
     def _facts(
-        self, datamodule: DataModule, chosen: dict[str, Any], checkpoint: str | None, step: int
+        self,
+        datamodule: DataModule,
+        classifier: Classifier,
+        chosen: dict[str, Any],
+        checkpoint: str | None,
+        step: int,
     ) -> dict[str, Any]:
         """What has to be the same on all ranks: the folder, where to go on, the images and the options."""
         own = ("resume", "data.root", "data.download", "data.memory")  # each machine may have its own
@@ -193,6 +195,7 @@ class _Run:
             "resume": [checkpoint, step],
             "data.root": datamodule.dataset.hashes,
             "trainer.precision": chosen["precision"],
+            "distillation.teachers": _checksums(classifier),
         }
 
     def _is_complete(self) -> bool:
@@ -273,7 +276,7 @@ class _Run:
         if self.tuned:
             begun["tuned"] = self.tuned
         if classifier.criterion.teachers is not None:
-            begun["teachers"] = classifier.criterion.teachers.sources
+            begun["teachers"] = [source._asdict() for source in classifier.criterion.teachers.sources]
         if self.attempts > 1:
             begun = self.manifest
         elif self.manifest:
@@ -418,6 +421,12 @@ class _Run:
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
             log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)
+
+
+def _checksums(classifier: Classifier) -> list[str]:
+    """Of the checkpoints of those whom a network learns from."""
+    teachers = classifier.criterion.teachers
+    return [] if teachers is None else [source.sha256 for source in teachers.sources]
 
 
 def _fit_a_little(config: Config, callbacks: list[Callback]) -> None:
