@@ -60,7 +60,7 @@ def main() -> None:
 def draw(found: list[dict[str, Any]]) -> None:
     """Loss and top-1 by epoch, means and ranges over seeds: training, the test set where watched, the final test."""
     mpl.rcParams["svg.hashsalt"] = "results"  # the same picture for the same numbers
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
     longest = [len(record["rows"][0]["runs"][0]["epochs"]) for record in found]
     for number, record in enumerate(found):
         colour = f"C{number}"
@@ -75,7 +75,7 @@ def draw(found: list[dict[str, Any]]) -> None:
     right.set(xlabel="epoch", ylabel="top-1, %")
     right.plot([], [], "--", color="grey", label="training")
     right.plot([], [], "-o", color="grey", label="test")
-    right.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize="small")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
