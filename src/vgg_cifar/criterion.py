@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vgg_cifar.data.loader import Batch
-from vgg_cifar.teachers import Teachers
+from vgg_cifar.teachers import Source, Teachers
 
 
 class Criterion:
@@ -23,6 +23,11 @@ class Criterion:
         self.teachers = teachers
         self._opinion: Tensor
         """The teachers', about the batch of the last call."""
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where the teachers are from."""
+        return [] if self.teachers is None else self.teachers.sources
 
     def __call__(
         self, logits: Tensor, batch: Batch, *, again: bool = False, compiled: bool = False

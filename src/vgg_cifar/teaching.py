@@ -35,29 +35,33 @@ def find_teachers(config: Config, dataset: Dataset) -> Teachers | None:
     if not isinstance(distillation, SoftTargets):
         return None
     found = [_restored(path) for path in distillation.teachers]
-    for teacher, _ in found:
-        check(teacher, config.data, dataset)
-    networks, sources = [teacher.network for teacher, _ in found], [source for _, source in found]
+    for teacher, hashes, _ in found:
+        check(teacher, hashes, config.data, dataset)
+    networks, sources = [teacher.network for teacher, *_ in found], [source for *_, source in found]
     return Teachers(networks, distillation.weight, distillation.temperature, sources)
 
 
-def _restored(path: str) -> tuple[Trained, Source]:
+def _restored(path: str) -> tuple[Trained, object, Source]:
+    """A network, the checksums of what it learned from, and where it is."""
     folder = RunFolder.existing(path, OPTION)
-    status = folder.read_result().get("status", "not begun")
-    if status != "finished":
-        raise UserError(f"{OPTION}: {folder.path} is {status}; only a finished run teaches")
     try:
-        teacher = restore(folder)
+        status = folder.read_result().get("status", "without a result")
+        if status == "finished":
+            teacher, manifest = restore(folder), folder.read_manifest()
     except UserError as error:
         raise UserError(f"{OPTION}: {folder.path}: {error}") from error
-    return teacher, Source(str(folder.path), checkpoints.checksum(teacher.file))
+    if status != "finished":
+        raise UserError(f"{OPTION}: {folder.path} is {status}; only a finished run teaches")
+    source = Source(str(folder.path), checkpoints.checksum(teacher.file))
+    return teacher, manifest.get("data"), source
 
 
-def check(teacher: Trained, data: DataOptions, dataset: Dataset) -> None:
+def check(teacher: Trained, hashes: object, data: DataOptions, dataset: Dataset) -> None:
     """Refuse a teacher of anything but the images to learn from, or of such as are held out.
 
     Args:
         teacher: a run's network.
+        hashes: the checksums of the files that it learned from.
         data: the options of the images to learn from.
         dataset: those images.
 
@@ -67,7 +71,7 @@ def check(teacher: Trained, data: DataOptions, dataset: Dataset) -> None:
     where = f"{OPTION}: {teacher.folder.path}"
     if teacher.classes != dataset.classes:
         raise UserError(f"{where} knows other classes; name runs on the same data")
-    if teacher.folder.read_manifest().get("data") != dataset.hashes:
+    if hashes != dataset.hashes:
         raise UserError(f"{where} learned from other images, by their checksums; name runs on the same data")
     for options, why in ((SEEN_ALIKE, "sees images differently"), (HELD_OUT, "held out other images")):
         for option in options if options is SEEN_ALIKE or data.val_fraction else ():

@@ -173,11 +173,13 @@ class _Run:
 
     def _check_teachers(self, classifier: Classifier) -> None:
         """A run that goes on learns from those it began with."""
-        known = [each["sha256"] for each in self.manifest.get("teachers", [])]
-        if self.resumed and known != _checksums(classifier):
-            raise UserError(
-                f"distillation.teachers: have other weights than when {self.folder.path} began; start a new run"
-            )
+        began_with = [each["sha256"] for each in self.manifest.get("teachers", [])]
+        for place, source in enumerate(classifier.criterion.sources if self.resumed else ()):
+            if began_with[place : place + 1] != [source.sha256]:
+                raise UserError(
+                    f"distillation.teachers: {source.run} has other weights than when {self.folder.path} began; "
+                    "start a new run"
+                )
 
     def _facts(
         self,
@@ -195,7 +197,7 @@ class _Run:
             "resume": [checkpoint, step],
             "data.root": datamodule.dataset.hashes,
             "trainer.precision": chosen["precision"],
-            "distillation.teachers": _checksums(classifier),
+            "distillation.teachers": [source.sha256 for source in classifier.criterion.sources],
         }
 
     def _is_complete(self) -> bool:
@@ -275,8 +277,9 @@ class _Run:
         begun = manifest(self.overrides, config.seed, datamodule.dataset.hashes, chosen)
         if self.tuned:
             begun["tuned"] = self.tuned
-        if classifier.criterion.teachers is not None:
-            begun["teachers"] = [source._asdict() for source in classifier.criterion.teachers.sources]
+        teachers = [source._asdict() for source in classifier.criterion.sources]
+        if teachers:
+            begun["teachers"] = teachers
         if self.attempts > 1:
             begun = self.manifest
         elif self.manifest:
@@ -293,6 +296,8 @@ class _Run:
             f"{len(datamodule.train):,}", f"{held_out:,}", f"{len(datamodule.dataset.test):,}", chosen["precision"],
             chosen["ranks"], chosen["accelerator"] + (" processes" if chosen["ranks"] > 1 else ""), chosen["reason"],
         )  # fmt: skip
+        for each in teachers:
+            log.info("Learning from %s, too", each["run"])
         log.info("%s %s", f"Going on from step {step} in" if self.resumed else "Running in", self.folder.path)
 
     def _test(self, trainer: Trainer, classifier: Classifier, datamodule: DataModule) -> None:
@@ -421,12 +426,6 @@ class _Run:
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
             log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)
-
-
-def _checksums(classifier: Classifier) -> list[str]:
-    """Of the checkpoints of those whom a network learns from."""
-    teachers = classifier.criterion.teachers
-    return [] if teachers is None else [source.sha256 for source in teachers.sources]
 
 
 def _fit_a_little(config: Config, callbacks: list[Callback]) -> None:

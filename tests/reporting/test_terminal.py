@@ -10,10 +10,17 @@ def shown(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_configuration_has_a_line_per_group_and_marks_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
-    raw = {"seed": 3, "optimizer": {"lr": 0.2, "name": "sgd"}, "schedule": {"warmup": 0.1, "name": "cosine"}}
-    configuration(raw, {"seed": 0, "optimizer.lr": 0.1, "schedule.name": "onecycle", "schedule.warmup": 0.2})
+    raw = {
+        "seed": 3,
+        "profile": 5,
+        "optimizer": {"lr": 0.2, "name": "sgd"},
+        "schedule": {"warmup": 0.1, "name": "cosine"},
+    }
+    configuration(
+        raw, {"seed": 0, "profile": None, "optimizer.lr": 0.1, "schedule.name": "onecycle", "schedule.warmup": 0.2}
+    )
     text = shown(capsys)
-    assert "seed=3 (not 0)" in text
+    assert "seed=3 (not 0) profile=5 (not null)" in text
     assert "optimizer sgd lr=0.2 (not 0.1)" in text
     assert "schedule cosine (not onecycle) warmup=0.1" in text
     assert "0.2)" not in text, "another choice's default says nothing about this one"

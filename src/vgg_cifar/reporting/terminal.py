@@ -52,7 +52,7 @@ def _line(options: dict[str, Any], prefix: str, changed: dict[str, Any]) -> Text
     for key, value in sorted(flat(options).items(), key=lambda item: item[0] != "name"):
         name = f"{prefix}{key}"
         said = spelled(value) if key == "name" and prefix else f"{key}={spelled(value)}"
-        if changed.get(name) is not None and (key == "name" or not another):
+        if name in changed and (key == "name" or not another):
             said += f" (not {spelled(changed[name])})"
         parts.append(Text(said, MARK if name in changed else ""))
     return Text("  ").join(parts)
