@@ -214,6 +214,24 @@ def test_a_run_does_not_go_on_as_another_run(train: Callable[..., RunFolder]) ->
         prepare([f"resume={folder.path}", "optimizer.lr=0.2"])
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("optimizer.beta1=0.8", r"optimizer\.beta1: there is no such option"),
+        ("optimizer.eps=1e-3", r"was trained with other options \(optimizer\.eps: 1e-08 -> 0\.001\)"),
+        ("optimizer=sgd", r"was trained with other options \(.*optimizer\.name: adam -> sgd"),
+        ("optimizer=rmsprop", r"was trained with other options \(.*optimizer\.name: adam -> rmsprop"),
+    ],
+)
+def test_what_is_typed_beside_resume_is_about_the_runs_own_choices(
+    train: Callable[..., RunFolder], typed: str, said: str
+) -> None:
+    folder = train("optimizer=adam", "optimizer.eps=1e-8", "trainer.max_epochs=1")
+    prepare([f"resume={folder.path}", "optimizer=adam", "optimizer.eps=1e-8"])
+    with pytest.raises(UserError, match=said):
+        prepare([f"resume={folder.path}", typed])
+
+
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_resume_names_a_folder_without_a_run(path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resume: there is no run in"):

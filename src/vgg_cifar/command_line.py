@@ -15,7 +15,16 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vgg_cifar.composition import compose_and_check, compose_only, parse, refuse_changes_of_hydra, with_later_options
+from vgg_cifar.composition import (
+    Composed,
+    compose_and_check,
+    compose_only,
+    default_choices,
+    groups,
+    parse,
+    refuse_changes_of_hydra,
+    with_later_options,
+)
 from vgg_cifar.config import FOUND
 from vgg_cifar.errors import (
     DONE,
@@ -136,7 +145,7 @@ def prepare(argv: list[str]) -> list[str] | None:
         return argv
     if asked.multirun:
         return ["--multirun", *_checked_sweep(overrides)]
-    composed = compose_and_check(overrides)
+    composed = _composed(overrides)
     if asked.cfg:
         from omegaconf import OmegaConf
 
@@ -285,6 +294,21 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     return (list(job) for job in product(*choices))
 
 
+def _composed(overrides: list[str]) -> Composed:
+    """What was typed; where that makes sense only beside the options of a run to go on with, both."""
+    try:
+        return compose_and_check(overrides)
+    except UserError:
+        try:
+            named = {_key(each): each.partition("=")[2].strip("'\"") for each in overrides}["resume"]
+            folder = RunFolder.existing(named, "resume")
+        except (KeyError, UserError):
+            folder = None
+        if folder is None:
+            raise
+    return compose_and_check(_continued(folder, overrides))
+
+
 def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder | None:
     """The folder that `resume` names or finds; None if there is nothing to go on with."""
     if resume != "auto":
@@ -326,6 +350,9 @@ def with_typed(began: list[Any], tuned: dict[str, Any], root: Any, typed: list[s
     """
     found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in FOUND and type(value) in (int, float)}
     kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
+    chosen = default_choices() | {_key(each): each.partition("=")[2] for each in kept}
+    another = {_key(each) for each in typed if _key(each) in groups() and each.partition("=")[2] != chosen[_key(each)]}
+    kept = [each for each in kept if _key(each).partition(".")[0] not in another]  # a choice takes its options along
     if isinstance(root, str):
         kept.append(f"data.root={quoted(root)}")
     merged: dict[str, str] = {}

@@ -128,7 +128,7 @@ def resumable(
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], found: Collection[str] = ()) -> list[str]:
-    """What keeps a run with the configuration `new` from continuing one with `old`, as `key: old -> new`.
+    """What keeps a run with the options `new` from going on as one with `old`: `key: old -> new`, choices first.
 
     Args:
         old: the options of a run.
@@ -138,7 +138,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], found: Collection[str]
     before, after = flat(old), flat(new)
     return [
         f"{key}: {spelled(before.get(key))} -> {spelled(after.get(key))}"
-        for key in sorted(before.keys() | after.keys())
+        for key in sorted(before.keys() | after.keys(), key=lambda key: (not key.endswith(".name"), key))
         if before.get(key) != after.get(key)
         and not (key in found and after.get(key) == "auto")
         and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
