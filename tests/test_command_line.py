@@ -232,6 +232,23 @@ def test_what_is_typed_beside_resume_is_about_the_runs_own_choices(
         prepare([f"resume={folder.path}", typed])
 
 
+def test_a_choice_of_an_experiment_typed_again_keeps_its_options(train: Callable[..., RunFolder]) -> None:
+    own = ("experiment=twelve_epochs", "optimizer.lr=0.014", "optimizer.iterations=3", "trainer.max_epochs=1")
+    folder = train(*own)
+    prepare([f"resume={folder.path}", "optimizer=muon", "trainer=default", "trainer.max_epochs=2"])
+    with pytest.raises(UserError, match=r"other options \(optimizer\.name: muon -> sgd;"):
+        prepare([f"resume={folder.path}", "optimizer=sgd"])
+
+
+def test_what_is_shown_beside_resume_is_the_run_that_would_go_on(
+    train: Callable[..., RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train("optimizer=adam", "trainer.max_epochs=1")
+    capsys.readouterr()
+    assert prepare(["--cfg", "job", f"resume={folder.path}", "trainer.max_epochs=3"]) is None
+    assert "name: adam" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_resume_names_a_folder_without_a_run(path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resume: there is no run in"):

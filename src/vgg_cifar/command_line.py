@@ -19,8 +19,6 @@ from vgg_cifar.composition import (
     Composed,
     compose_and_check,
     compose_only,
-    default_choices,
-    groups,
     parse,
     refuse_changes_of_hydra,
     with_later_options,
@@ -295,18 +293,11 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
 
 
 def _composed(overrides: list[str]) -> Composed:
-    """What was typed; where that makes sense only beside the options of a run to go on with, both."""
-    try:
-        return compose_and_check(overrides)
-    except UserError:
-        try:
-            named = {_key(each): each.partition("=")[2].strip("'\"") for each in overrides}["resume"]
-            folder = RunFolder.existing(named, "resume")
-        except (KeyError, UserError):
-            folder = None
-        if folder is None:
-            raise
-    return compose_and_check(_continued(folder, overrides))
+    """What was typed, beside the options of the run that it names, if it goes on with one."""
+    named = [each.value() for each in parse(overrides) if each.key_or_group == "resume"][-1:]
+    if named and isinstance(named[0], str) and named[0] != "auto" and RunFolder(named[0]).config.is_file():
+        overrides = _continued(RunFolder.existing(named[0], "resume"), overrides)
+    return compose_and_check(overrides)
 
 
 def _run_to_resume(resume: str, run_dir: Path, raw: dict[str, Any]) -> RunFolder | None:
@@ -332,27 +323,31 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
         given = manifest["resumed"][-1]["command"][2:] if manifest.get("resumed") else manifest["overrides"]
     except (LookupError, TypeError):
         given = None
-    tuned, data = manifest.get("tuned", {}), config.get("data")
-    if not isinstance(given, list) or not isinstance(tuned, dict) or not isinstance(data, dict):
+    tuned = manifest.get("tuned", {})
+    if not isinstance(given, list) or not isinstance(tuned, dict) or not isinstance(config.get("data"), dict):
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run was started")
     ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
-    return with_typed(given, tuned, data.get("root"), [*overrides, *ours])
+    return with_typed(given, tuned, config, [*overrides, *ours])
 
 
-def with_typed(began: list[Any], tuned: dict[str, Any], root: Any, typed: list[str]) -> list[str]:
-    """The overrides of a stored run, replaced and extended by those typed now.
+def with_typed(began: list[Any], tuned: dict[str, Any], config: dict[str, Any], typed: list[str]) -> list[str]:
+    """The overrides of a stored run, replaced and extended by those typed now; a choice takes its options along.
 
     Args:
         began: the stored ones; what they allow, and what they tell Hydra, is not taken from a folder.
         tuned: what the run found for `auto`; it stays.
-        root: where the run's images were, if it read any.
+        config: the run's, which says where its images were, if it read any, and what it chose.
         typed: the overrides of now.
     """
     found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in FOUND and type(value) in (int, float)}
     kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
-    chosen = default_choices() | {_key(each): each.partition("=")[2] for each in kept}
-    another = {_key(each) for each in typed if _key(each) in groups() and each.partition("=")[2] != chosen[_key(each)]}
-    kept = [each for each in kept if _key(each).partition(".")[0] not in another]  # a choice takes its options along
+    chosen = {group: each["name"] for group, each in config.items() if isinstance(each, dict) and "name" in each}
+    another = {
+        _key(each) for each in typed if each not in kept and _key(each) in chosen and _value(each) != chosen[_key(each)]
+    }
+    kept = [each for each in kept if _key(each).partition(".")[0] not in another]
+    data = config.get("data")
+    root = data.get("root") if isinstance(data, dict) else None
     if isinstance(root, str):
         kept.append(f"data.root={quoted(root)}")
     merged: dict[str, str] = {}
@@ -369,6 +364,10 @@ def _grants(override: str) -> bool:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
+
+
+def _value(override: str) -> str:
+    return override.partition("=")[2].strip("'\"")
 
 
 def register_resolvers() -> None:

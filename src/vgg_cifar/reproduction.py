@@ -140,8 +140,7 @@ def _overrides(folder: RunFolder, stored: _Manifest, typed: list[str]) -> list[s
         if each.startswith("-") or not each.isprintable():
             raise UserError(f"{folder.manifest} is refused: {each!r} is no override")
     kept = [each for each in said if not re.match(OF_THE_FOLDER, parse([each])[0].key_or_group)]
-    data = folder.read_config().get("data")
-    return with_typed(kept, stored.tuned, data.get("root") if isinstance(data, dict) else None, typed)
+    return with_typed(kept, stored.tuned, folder.read_config(), typed)
 
 
 def _composed(folder: RunFolder, overrides: list[str]) -> Composed:

@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -173,12 +174,13 @@ class _Run:
 
     def _check_teachers(self, classifier: Classifier) -> None:
         """A run that goes on learns from those it began with."""
-        began_with = [each["sha256"] for each in self.manifest.get("teachers", [])]
-        for place, source in enumerate(classifier.criterion.sources if self.resumed else ()):
-            if began_with[place : place + 1] != [source.sha256]:
+        began_with, sources = self.manifest.get("teachers", []), classifier.criterion.sources
+        for then, now in zip_longest(began_with, sources) if self.resumed else ():
+            if then is None or now is None or then["sha256"] != now.sha256:
+                which = now.run if now is not None else then["run"]
                 raise UserError(
-                    f"distillation.teachers: {source.run} has other weights than when {self.folder.path} began; "
-                    "start a new run"
+                    f"distillation.teachers: {which} has other weights than when {self.folder.path} began, or was no "
+                    "teacher then or is none now; start a new run"
                 )
 
     def _facts(
