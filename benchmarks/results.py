@@ -73,8 +73,8 @@ def draw(found: list[dict[str, Any]]) -> None:
         right.plot([], [], "-o", color=colour, label=record["name"])
     left.set(xlabel="epoch", ylabel="loss")
     right.set(xlabel="epoch", ylabel="top-1, %")
-    right.plot([], [], "--", color="grey", label="training")
-    right.plot([], [], "-o", color="grey", label="test")
+    right.plot([], [], "--", color="black", label="training")
+    right.plot([], [], "-o", color="black", label="test")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize="small")
     for axes in (left, right):
         axes.grid(alpha=0.3)
