@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import isfinite
@@ -11,7 +10,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.loops.optimization.automatic import Closure
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
@@ -24,7 +22,7 @@ from vgg_cifar.metrics import Tally
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.sharpness import SharpnessOptions
-from vgg_cifar.step_graph import StepGraphs
+from vgg_cifar.stepping import Stepping
 from vgg_cifar.weight_decay import WeightDecayOptions
 
 
@@ -63,17 +61,7 @@ class Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.network: nn.Module = network
-        # Evaluations are few and short: not worth a compilation of their own.
-        self._compiled = torch.compile(network.forward, dynamic=False) if compile else None
-        self._graphs = StepGraphs() if compile == "graphs" else None
-        self._batch: Batch
-        self._seen: Counter[object] = Counter()
-        """Steps of this process by the shapes of their batches."""
-        self._largest = 0
-        self._recorded: list[Tensor] | None = None
-        """While a step is recorded, its losses: they have no values yet."""
-        self.unrecorded = False
-        """Set by who looks into the next step: that one is not repeated from a graph."""
+        self.stepping = Stepping(network, compile)
         self.classes = list(classes)
         self.superclass_names = list(superclass_names)
         self.optimizer = optimizer
@@ -113,7 +101,7 @@ class Classifier(LightningModule):
         clipped = self.trainer.gradient_clip_val is not None and "mixed" in self.trainer.precision
         fused = self.trainer.precision != "16-mixed" and not clipped and self.device.type in ("cpu", "cuda")
         optimizer = self.optimizer.build(self.weight_decay.groups(self.network), fused=fused)
-        for group in optimizer.param_groups if self._graphs is not None else ():
+        for group in optimizer.param_groups if self.stepping.has_graphs else ():
             if "capturable" in group:
                 group["capturable"] = True
         return {
@@ -135,21 +123,11 @@ class Classifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """What dropout drops depends on (seed, epoch, batch, rank), not on what was drawn before."""
         hardware.seed(draws.key(self.seed, "dropout", self.current_epoch, batch_idx, self.global_rank), self.device)
-        self._batch = batch if self._graphs is None else self._graphs.place(batch)
+        self.stepping.begin(batch)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Remember that a batch of this shape was there."""
-        self._seen[batch.shapes] += 1
-        self._largest = max(self._largest, batch.total)
-
-    def prepares(self, batch: Batch) -> bool:
-        """Whether the step of this batch also compiles, or records: the first two of a shape may."""
-        seen = self._seen[batch.shapes]
-        return (self._is_compiled(batch) and seen == 0) or (self._graphs is not None and seen == 1)
-
-    def _is_compiled(self, batch: Batch) -> bool:
-        # The last batch of an epoch is smaller and comes once: not worth it either.
-        return self._compiled is not None and batch.total >= self._largest
+        """Say that the step is over."""
+        self.stepping.end(batch)
 
     def optimizer_step(
         self,
@@ -158,31 +136,15 @@ class Classifier(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Learn from a batch; with graphs, by repeating a step that learned from one of the same shape.
-
-        With `sharpness` the gradients are those from uphill.
-        """
+        """Learn from a batch; with `sharpness`, by the gradients from uphill."""
         closure = optimizer_closure
         if self._ascent is not None and optimizer_closure is not None:
             closure = partial(self._ascent, optimizer_closure)
         step = partial(super().optimizer_step, epoch, batch_idx, optimizer, closure)
-        as_it_is, self.unrecorded = self.unrecorded, False
-        if self._graphs is None or as_it_is or self._seen[self._batch.shapes] == 0:
-            step()
-            return
-
-        def record() -> Tensor:
-            self._recorded = []
-            try:
-                step()
-                return self._recorded[0]
-            finally:
-                self._recorded = None
-
-        assert isinstance(optimizer_closure, Closure)
-        loss = self._graphs.take(self._batch, record, optimizer_closure, self.trainer.optimizers[0])
-        self._tally("train").counted()
-        self._note(loss, self._batch, batch_idx)
+        repeated = self.stepping.take(step, optimizer_closure, self.trainer.optimizers[0])
+        if repeated is not None:
+            self._tally("train").counted()
+            self._note(repeated, self.stepping.batch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of this part of a step, weighted so that the parts add up to the mean over the step's images.
@@ -191,9 +153,10 @@ class Classifier(LightningModule):
         with eta = 1: twice its learning rate and half its weight decay take the same steps. What is tallied is of the
         whole images alone.
         """
-        loss = self._learn(batch if self._graphs is None else self._batch)
-        if self._recorded is not None:
-            self._recorded.append(loss.detach())
+        batch = self.stepping.placed(batch)
+        loss = self._learn(batch)
+        if self.stepping.is_recording:
+            self.stepping.keep(loss.detach())
         elif not self._is_uphill:
             self._note(loss.detach(), batch, batch_idx)
         return loss * batch.share
@@ -205,10 +168,8 @@ class Classifier(LightningModule):
 
     def _learn(self, batch: Batch) -> Tensor:
         """The mean loss of a batch, which is tallied: nothing but work for the device."""
-        compiled = self._is_compiled(batch)
-        network = self._compiled if compiled and self._compiled is not None else self.network
-        logits = network(batch.images).float()
-        losses, labels = self.criterion(logits, batch, again=self._is_uphill, compiled=compiled)
+        logits = self.stepping.logits(batch).float()
+        losses, labels = self.criterion(logits, batch, again=self._is_uphill, compiled=self.stepping.compiles(batch))
         if batch.count and not self._is_uphill:
             whole = slice(batch.count)
             self._tally(batch.split).update(logits.detach()[whole], labels[whole], losses.detach()[whole])

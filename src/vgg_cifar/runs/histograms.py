@@ -42,7 +42,7 @@ class Histograms(Checkpoint):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Have a step whose gradients are looked at taken as it is."""
-        pl_module.unrecorded = self._is_time(trainer, trainer.global_step + 1)  # type: ignore[assignment]
+        pl_module.stepping.as_it_is = self._is_time(trainer, trainer.global_step + 1)  # type: ignore[union-attr]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Look at the gradients while they are such: an optimizer may use their place for something else."""

@@ -90,7 +90,7 @@ class Stopwatch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Leave out a step that compiles."""
-        if pl_module.prepares(batch):  # type: ignore[operator]
+        if pl_module.stepping.prepares(batch):  # type: ignore[operator, union-attr]
             self._lap(trainer, steady=self._is_steady(trainer))
 
     def on_train_batch_end(
@@ -103,7 +103,7 @@ class Stopwatch(Callback):
     ) -> None:
         """Count images; stop before a validation begins."""
         images = batch.total * trainer.world_size / batch.parts
-        if pl_module.prepares(batch):  # type: ignore[operator]
+        if pl_module.stepping.prepares(batch):  # type: ignore[operator, union-attr]
             synchronise(trainer.strategy.root_device)
             assert self._since is not None
             now = time.perf_counter()

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from vgg_cifar import step_graph
+from vgg_cifar import stepping
 from vgg_cifar.config import Config
 from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.runs.folder import RunFolder
@@ -37,7 +37,7 @@ class Pretended:
 
 @pytest.fixture(autouse=True)
 def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_graph, "CUDAGraphs", Pretended)
+    monkeypatch.setattr(stepping, "CUDAGraphs", Pretended)
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
     Pretended.recordings = 0
 
@@ -58,6 +58,7 @@ def trained(config: Config, compile: Any) -> tuple[dict[str, Tensor], dict[str, 
         ("optimizer=muon", "schedule=onecycle"),
         ("optimizer=adamw", "augmentation=mix"),
         ("sharpness=sam",),
+        ("trainer.precision=bf16-true",),
         ("augmentation=regmixup", "augmentation.mix_until=0.5"),
         ("resizing=progressive", "resizing.sides=[16,32]", "resizing.milestones=[0.5]"),
     ],
@@ -103,10 +104,10 @@ def test_a_step_that_somebody_looks_into_is_taken_as_it_is(configure: Callable[.
 
     class Gradients(Callback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-            pl_module.unrecorded = trainer.global_step in (5, 6)
+            pl_module.stepping.as_it_is = trainer.global_step in (5, 6)
 
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-            if classifier._recorded is None:
+            if not classifier.stepping.is_recording:
                 seen.append(trainer.global_step)
 
     trainer, _ = make_trainer(config, [Gradients()], [])
