@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hand_made import make_run
@@ -14,7 +15,7 @@ from vgg_cifar import standalone
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.results import records
-from vgg_cifar.results.rerun import judge, rerun
+from vgg_cifar.results.rerun import judge, rerun, typed_today
 from vgg_cifar.runs.folder import RunFolder
 
 Make = Callable[..., list[RunFolder]]
@@ -117,18 +118,53 @@ def test_runs_that_did_not_finish_are_not_compared(
     assert f"to={tmp_path / 'new'} goes on" in capsys.readouterr().out
 
 
-def test_a_command_that_makes_another_configuration_now_and_other_images_are_refused(
+@pytest.mark.parametrize(
+    ("then", "since"),
+    [
+        ({"label_smoothing": 0.3}, ["label_smoothing=0.3"]),
+        (
+            {"resizing": {"name": "progressive", "sides": [16, 32], "milestones": [0.25]}},
+            ["resizing.milestones=[0.25]", "resizing=progressive", "resizing.sides=[16, 32]"],
+        ),
+        ({"dropout": {"name": "none"}, "sharpness": {"name": "sam", "rho": 0.2}}, ["dropout=none", "sharpness=sam"]),
+    ],
+    ids=["an option", "a choice with options", "another choice"],
+)
+def test_a_recipe_that_has_changed_since_is_told_as_it_was(
+    seeds: Make,
+    trained: Callable[..., list[list[str]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    then: dict[str, Any],
+    since: list[str],
+) -> None:
+    seeds([0.5], *SMALL, "model.whiten=true", manifest=IMAGES)
+    made = records.record([tmp_path / "runs"], name="mine")
+    calls = trained([0.5])
+    assert rerun(made | {"config": made["config"] | then}, [], str(tmp_path / "new"), []) == 0
+    (words,) = calls
+    assert [word for word in words if word in since] == since
+    assert f"as it was by {' '.join(since)}" in capsys.readouterr().out
+
+
+def test_an_option_that_is_no_more_and_other_images_are_refused(
     seeds: Make, trained: Callable[..., list[list[str]]], tmp_path: Path
 ) -> None:
     seeds([0.5], *SMALL, manifest=IMAGES)
     made = records.record([tmp_path / "runs"], name="mine")
     calls = trained([0.5])
-    before = made | {"config": made["config"] | {"label_smoothing": 0.3}}
-    with pytest.raises(UserError, match=r"no longer makes what it was \(label_smoothing: 0.3 -> 0.0\).*0123456789$"):
+    before = made | {"config": made["config"] | {"lucky": True}}
+    with pytest.raises(UserError, match=r"cannot be told any more \(lucky: true -> null\).*0123456789$"):
         rerun(before, [], str(tmp_path / "new"), [])
     with pytest.raises(UserError, match="mine saw other images: the checksums of synthetic differ"):
         rerun(made | {"data": {"synthetic": "seed 1"}}, [], str(tmp_path / "new"), [])
     assert calls == []
+
+
+def test_every_row_that_is_kept_can_be_typed_today() -> None:
+    for made in records.read(PROJECT / "docs" / "records"):
+        for row in made["rows"]:
+            assert typed_today(made, row, [])[: len(made["overrides"])] == made["overrides"]
 
 
 @pytest.mark.soak

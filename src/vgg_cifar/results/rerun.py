@@ -12,10 +12,10 @@ from vgg_cifar import standalone
 from vgg_cifar.agreement import IDENTICAL, OFF, SHARE, WITHIN_NOISE, limit_by_images
 from vgg_cifar.comparison.runs import find
 from vgg_cifar.comparison.statistics import Estimate, estimate
-from vgg_cifar.composition import Composed, compose_and_check
+from vgg_cifar.composition import Composed, compose_and_check, groups, with_later_options
 from vgg_cifar.config import BESIDE_THE_POINT
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
-from vgg_cifar.options import quoted
+from vgg_cifar.options import flat, quoted
 from vgg_cifar.parts import make_datamodule, make_trainer
 from vgg_cifar.reporting import terminal
 from vgg_cifar.reporting.formatting import change, score, spread
@@ -98,22 +98,25 @@ def rerun(record: dict[str, Any], seeds: Sequence[int], to: str | None, typed: l
         0 if all agree, 1 if one is off, a run's exit code where the runs of a row did not finish.
 
     Raises:
-        UserError: if a row cannot be made again here.
+        UserError: if a row cannot be made again here: an option of it is no more, or the images are others.
     """
     root = (
         Path(to).expanduser().absolute()
         if to
         else placement.OUTPUTS / "reruns" / f"{record['name']}_{placement.run_id()}"
     )
-    composed = [_composed(record, row, typed) for row in record["rows"]]
-    counts = _images(record, composed[0])
+    asked = [typed_today(record, row, typed) for row in record["rows"]]
+    counts = _images(record, compose_and_check(asked[0]))
     agree = True
-    for number, row in enumerate(record["rows"]):
+    for number, (row, today) in enumerate(zip(record["rows"], asked, strict=True)):
         chosen = list(seeds) or [run["seed"] for run in row["runs"]]
         title = f"{record['name']}: {' '.join(row['overrides'])}".removesuffix(": ")
         folder = root / str(number)
-        words = [*record["overrides"], *row["overrides"], *typed, *QUICKER, f"seed={','.join(map(str, chosen))}"]
+        words = [*today, *QUICKER, f"seed={','.join(map(str, chosen))}"]
         print(f"Training {title} again, seeds {', '.join(map(str, chosen))}, in {folder}", flush=True)
+        since = [word for word in today if word not in (*record["overrides"], *row["overrides"], *typed)]
+        if since:
+            print(f"What it was told has become another recipe; as it was by {' '.join(since)}", flush=True)
         code = standalone.train(["-m", *words, f"hydra.sweep.dir={quoted(str(folder))}"])
         if code != DONE:
             after = f"to={root} goes on" if code == INTERRUPTED else "nothing was compared"
@@ -138,20 +141,38 @@ def told(title: str, metric: str, found: Means) -> str:
     )
 
 
-def _composed(record: dict[str, Any], row: dict[str, Any], typed: list[str]) -> Composed:
-    """What a row's overrides come to, if that is what it was."""
-    composed = compose_and_check([*record["overrides"], *row["overrides"], *typed])
-    stored = record["config"] | row["config"]
-    changed = [
-        f"{shown(key)}: {shown(old)} -> {shown(new)}"
-        for key, old, new in changes(stored, composed.raw, "seed", *BESIDE_THE_POINT)
-    ]
-    if changed:
+def typed_today(record: dict[str, Any], row: dict[str, Any], typed: list[str]) -> list[str]:
+    """What makes a row's configuration today: what made it then, and every option that has become another by it.
+
+    Args:
+        record: see `records.record`.
+        row: one of its rows.
+        typed: overrides to be put after all others.
+
+    Raises:
+        UserError: if an option is no more.
+    """
+    stored, then = record["config"] | row["config"], [*record["overrides"], *row["overrides"]]
+    changed = _changed(stored, [*then, *typed])
+    choices = {f"{group}.name": group for group in groups()}
+    known = flat(with_later_options(stored)).keys()  # another choice has other options
+    since = [f"{choices.get(key, key)}={old}" for key, old, _ in changed if key in known]
+    words = [*then, *since, *typed]
+    try:
+        left = _changed(stored, words)
+    except UserError:  # an option that is no more
+        left = changed
+    if left:
+        said = "; ".join(f"{shown(key)}: {shown(old)} -> {shown(new)}" for key, old, new in left[:3])
         raise UserError(
-            f"record: what {record['name']} was told no longer makes what it was ({'; '.join(changed[:3])}); take the "
-            f"commit that it was made with, {record['commits'][-1][:10]}"
+            f"record: what {record['name']} was told cannot be told any more ({said}); take the commit that it was made"
+            f" with, {record['commits'][-1][:10]}"
         )
-    return composed
+    return words
+
+
+def _changed(stored: dict[str, Any], words: list[str]) -> list[tuple[str, str, str]]:
+    return list(changes(stored, compose_and_check(words).raw, "seed", *BESIDE_THE_POINT))
 
 
 def _images(record: dict[str, Any], composed: Composed) -> int:
