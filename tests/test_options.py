@@ -10,11 +10,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 import vgg_cifar
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import Count, Fraction, NotNegative, Options, Positive, in_one_line, keys, nearest, options_of
+from vgg_cifar.options import (
+    Count,
+    Fraction,
+    NotNegative,
+    Options,
+    Positive,
+    in_one_line,
+    keys,
+    literal,
+    nearest,
+    options_of,
+)
 
 
 class Round(Options):
@@ -292,3 +307,22 @@ def imported_by(module: str) -> set[str]:
         check=True,
     )
     return set(done.stdout.split())
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab'\\ ,=[]{}$\"ä\n0"),
+        lambda inner: st.lists(inner, max_size=3),
+        max_leaves=5,
+    )
+)
+def test_a_value_in_hydras_grammar_is_read_back_as_it_was(value: Any) -> None:
+    override = OverridesParser.create().parse_override(f"key={literal(value)}")
+    assert plain(override.value()) == value
+
+
+def plain(value: Any) -> Any:
+    """What Hydra's parser reads, its quoted texts as texts."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value.text if isinstance(value, QuotedString) else value

@@ -1,4 +1,4 @@
-"""Recorded steps learn what steps taken one by one do; the recording itself, of a GPU's, is pretended here."""
+"""Recorded steps learn what steps taken one by one do; recording, which needs a GPU, and compiling are pretended here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vgg_cifar import stepping
 from vgg_cifar.config import Config
+from vgg_cifar.data.loader import Batch
 from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
 from vgg_cifar.runs.folder import RunFolder
 
@@ -114,3 +115,37 @@ def test_a_step_that_somebody_looks_into_is_taken_as_it_is(configure: Callable[.
     trainer.fit(classifier, datamodule)
     # The first of each of the two shapes, and those two; the recordings are no steps.
     assert seen == [0, 3, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("compile", "compiled", "prepares"),
+    [
+        (False, [], [False, False, False, False, False]),
+        (True, [64, 64, 64], [True, False, False, False, False]),
+        ("graphs", [64, 64, 64], [True, True, False, False, True]),
+    ],
+)
+def test_only_the_largest_batches_are_worth_a_compilation(
+    monkeypatch: pytest.MonkeyPatch, compile: Any, compiled: list[int], prepares: list[bool]
+) -> None:
+    through: list[int] = []
+
+    def pretended_compilation(forward: Callable[[Tensor], Tensor], **_: Any) -> Callable[[Tensor], Tensor]:
+        def call(images: Tensor) -> Tensor:
+            through.append(len(images))
+            return forward(images)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", pretended_compilation)
+    network = torch.nn.Flatten()
+    steps = stepping.Stepping(network, compile)
+    prepared = []
+    for size in (64, 64, 28, 64, 28):
+        batch = Batch(torch.rand(size, 3, 4, 4), torch.zeros(size, dtype=torch.int64), size, size, 1, "train")
+        steps.begin(batch)
+        prepared.append(steps.prepares(batch))
+        assert torch.equal(steps.logits(batch), network(batch.images))
+        steps.end()
+    assert through == compiled
+    assert prepared == prepares

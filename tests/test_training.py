@@ -268,10 +268,8 @@ def test_checkpoints_hold_plain_data_and_the_same_keys_compiled_or_not(
     for which in ("best", "last"):
         content = torch.load(folder.checkpoint(which), weights_only=True)
         assert content["state_dict"]
-    config = configure()
-    datamodule = parts.make_datamodule(config)
-    classifier = parts.make_classifier(config, datamodule)
-    classifier.network.compile()
+    config = configure("compile=true")
+    classifier = parts.make_classifier(config, parts.make_datamodule(config))
     assert classifier.state_dict().keys() == content["state_dict"].keys()
 
 

@@ -126,8 +126,8 @@ class Classifier(LightningModule):
         self.stepping.begin(batch)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Say that the step is over."""
-        self.stepping.end(batch)
+        """Say that the batch is done with."""
+        self.stepping.end()
 
     def optimizer_step(
         self,

@@ -14,7 +14,7 @@ from vgg_cifar.config import Config, check
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
 from vgg_cifar.limits import bounded
-from vgg_cifar.options import did_you_mean, flat, keys, no_such_option
+from vgg_cifar.options import did_you_mean, flat, keys, literal, no_such_option
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -335,6 +335,21 @@ def with_later_options(raw: dict[str, Any]) -> dict[str, Any]:
     for key, value in raw.items():
         filled[key] = _shipped(key, value) | value if isinstance(value, dict) else value
     return filled
+
+
+def in_full(raw: dict[str, Any]) -> list[str]:
+    """The overrides that make a stored configuration out of the shipped files, without the help of an experiment."""
+    overrides = []
+    for key, value in raw.items():
+        shipped = flat({key: _shipped(key, value) if key in groups() else _defaults().raw.get(key)})
+        if key in groups() and "name" in value:
+            overrides.append(f"{key}={value['name']}")
+        overrides += [
+            f"++{name}={literal(option)}"
+            for name, option in flat({key: value}).items()
+            if name not in shipped or shipped[name] != option
+        ]
+    return overrides
 
 
 def _shipped(group: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The values live in `conf/`, one short file per choice; a class beside the part s
 Modules that define options import no heavy library, so that a mistake is answered before torch is loaded.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -55,8 +56,16 @@ def spelled(value: Any) -> str:
 
 def quoted(text: str) -> str:
     """A value in Hydra's override grammar that stands for exactly this text."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    # A backslash is only special before a quote.
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text)
     return f"'{escaped}'"
+
+
+def literal(value: Any) -> str:
+    """A value of a configuration, no dict, in Hydra's override grammar."""
+    if isinstance(value, list):
+        return f"[{','.join(map(literal, value))}]"
+    return quoted(value) if isinstance(value, str) else spelled(value)
 
 
 def keys(annotation: Any, raw: Any = None, prefix: str = "") -> Iterator[str]:

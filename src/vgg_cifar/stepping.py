@@ -24,102 +24,6 @@ Capture = Callable[[Step], tuple[Callable[[], object], Tensor]]
 """Records a step without taking it: what repeats it, on whatever its tensors hold then, and where the loss is left."""
 
 
-class Stepping:
-    """Knows which steps are worth a compilation or a recording: those whose batch has a shape that comes again.
-
-    Args:
-        network: normalised images to logits.
-        compile: whether large batches go through a compiled form of it, whose weights are the network's; "graphs":
-            whole steps as CUDA graphs, too.
-    """
-
-    def __init__(self, network: nn.Module, compile: bool | Literal["graphs"] = False) -> None:
-        self._network = network
-        # Evaluations are few and short: not worth a compilation of their own.
-        self._compiled = torch.compile(network.forward, dynamic=False) if compile else None
-        self._graphs = StepGraphs() if compile == "graphs" else None
-        self.batch: Batch
-        """That of the step, where a recorded step looks for it."""
-        self._seen: Counter[object] = Counter()
-        """Steps of this process by the shapes of their batches."""
-        self._largest = 0
-        self._losses: list[Tensor] | None = None
-        """While a step is recorded, those of its parts: they have no values yet."""
-        self.as_it_is = False
-        """Set by who looks into the next step: that one is not repeated from a graph."""
-
-    @property
-    def has_graphs(self) -> bool:
-        """Whether steps are recorded: the optimizer has to keep all it knows on the device."""
-        return self._graphs is not None
-
-    def begin(self, batch: Batch) -> None:
-        """Make ready for a step on this batch."""
-        self.batch = batch if self._graphs is None else self._graphs.place(batch)
-
-    def end(self, batch: Batch) -> None:
-        """Remember that a batch of this shape was there."""
-        self._seen[batch.shapes] += 1
-        self._largest = max(self._largest, batch.total)
-
-    def placed(self, batch: Batch) -> Batch:
-        """The batch of a step that has begun, where the step is to look for it."""
-        return batch if self._graphs is None else self.batch
-
-    def prepares(self, batch: Batch) -> bool:
-        """Whether the step of this batch also compiles, or records: the first two of a shape may."""
-        seen = self._seen[batch.shapes]
-        return (self.compiles(batch) and seen == 0) or (self._graphs is not None and seen == 1)
-
-    def compiles(self, batch: Batch) -> bool:
-        """Whether its images go through the compiled network: not those of an epoch's last batch, which is small."""
-        return self._compiled is not None and batch.total >= self._largest
-
-    def logits(self, batch: Batch) -> Tensor:
-        """Of a training batch, [n, classes], in the network's dtype."""
-        through = self._compiled if self._compiled is not None and self.compiles(batch) else self._network
-        return through(batch.images)  # type: ignore[no-any-return]
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether what a step computes now has no values yet."""
-        return self._losses is not None
-
-    def keep(self, loss: Tensor) -> None:
-        """Where a step that is recorded leaves its loss."""
-        assert self._losses is not None
-        self._losses.append(loss)
-
-    def take(
-        self, step: Callable[[], object], closure: Callable[[], Any] | None, optimizer: Optimizer
-    ) -> Tensor | None:
-        """Take a step on the batch that `begin` was told of.
-
-        Args:
-            step: a call of `closure`, then of the optimizer.
-            closure: forward and backward of `batch`, which say in `keep` where their loss is.
-            optimizer: whose learning rates may change from step to step, and nothing else.
-
-        Returns:
-            The loss of a step that was repeated, which told nobody of it; None of one that was taken as it is.
-        """
-        as_it_is, self.as_it_is = self.as_it_is, False
-        if self._graphs is None or as_it_is or self._seen[self.batch.shapes] == 0:
-            step()
-            return None
-
-        def record() -> Tensor:
-            self._losses = []
-            try:
-                step()
-                return self._losses[0]
-            finally:
-                self._losses = None
-
-        assert isinstance(closure, Closure)
-        return self._graphs.take(self.batch, record, closure, optimizer)
-
-
 @dataclass
 class _Recorded:
     repeat: Callable[[], object]
@@ -208,3 +112,101 @@ class CUDAGraphs:
             loss = step()
         self._pool = graph.pool()
         return graph.replay, loss
+
+
+class Stepping:
+    """Knows which steps are worth a compilation or a recording.
+
+    Of a training batch: `begin`, forward and backward, in `take` where they end in a step, `end`.
+
+    Args:
+        network: normalised images to logits.
+        compile: whether large batches go through a compiled form of it, whose weights are the network's; "graphs":
+            whole steps as CUDA graphs, too.
+    """
+
+    def __init__(self, network: nn.Module, compile: bool | Literal["graphs"] = False) -> None:
+        self._network = network
+        # Evaluations are few and short: not worth a compilation of their own.
+        self._compiled = torch.compile(network.forward, dynamic=False) if compile else None
+        self._graphs = StepGraphs() if compile == "graphs" else None
+        self.batch: Batch
+        """The one that was begun with; where steps are recorded, in the place where they look for it."""
+        self._seen: Counter[object] = Counter()
+        """Steps of this process by the shapes of their batches."""
+        self._largest = 0
+        self._losses: list[Tensor] | None = None
+        """While a step is recorded, those of its forward passes: they have no values yet."""
+        self.as_it_is = False
+        """Set by who looks into the next step: that one is not repeated from a graph."""
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether steps are recorded: the optimizer has to keep all it knows on the device."""
+        return self._graphs is not None
+
+    def begin(self, batch: Batch) -> None:
+        """Make ready to learn from this batch."""
+        self.batch = batch if self._graphs is None else self._graphs.place(batch)
+
+    def end(self) -> None:
+        """Remember that a batch of this shape was there."""
+        self._seen[self.batch.shapes] += 1
+        self._largest = max(self._largest, self.batch.total)
+
+    def placed(self, batch: Batch) -> Batch:
+        """The batch that was begun with, where a step is to look for it."""
+        return batch if self._graphs is None else self.batch
+
+    def prepares(self, batch: Batch) -> bool:
+        """Whether learning from this batch also compiles, or records: the first two of a shape may."""
+        seen = self._seen[batch.shapes]
+        return (self.compiles(batch) and seen == 0) or (self._graphs is not None and seen == 1)
+
+    def compiles(self, batch: Batch) -> bool:
+        """Whether its images go through the compiled network: not those of a batch smaller than one before."""
+        return self._compiled is not None and batch.total >= self._largest
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Of a training batch, [n, classes]."""
+        through = self._compiled if self._compiled is not None and self.compiles(batch) else self._network
+        return through(batch.images)  # type: ignore[no-any-return]
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether what a step computes now has no values yet."""
+        return self._losses is not None
+
+    def keep(self, loss: Tensor) -> None:
+        """Where a step that is recorded leaves its loss."""
+        assert self._losses is not None
+        self._losses.append(loss)
+
+    def take(
+        self, step: Callable[[], object], closure: Callable[[], Any] | None, optimizer: Optimizer
+    ) -> Tensor | None:
+        """Take a step on the batch that was begun with.
+
+        Args:
+            step: calls `closure`, once or more, and then the optimizer.
+            closure: forward and backward; while a step is recorded, they say in `keep` where their loss is.
+            optimizer: where steps are recorded, nothing but its learning rates may change from one to the next.
+
+        Returns:
+            The loss of a step that was repeated, which told nobody of it; None of one that was taken as it is.
+        """
+        as_it_is, self.as_it_is = self.as_it_is, False
+        if self._graphs is None or as_it_is or self._seen[self.batch.shapes] == 0:
+            step()
+            return None
+
+        def record() -> Tensor:
+            self._losses = []
+            try:
+                step()
+                return self._losses[0]
+            finally:
+                self._losses = None
+
+        assert isinstance(closure, Closure)
+        return self._graphs.take(self.batch, record, closure, optimizer)

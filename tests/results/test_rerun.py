@@ -12,8 +12,11 @@ import pytest
 from hand_made import make_run
 
 from vgg_cifar import standalone
+from vgg_cifar.composition import compose_and_check
+from vgg_cifar.config import BESIDE_THE_POINT
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
+from vgg_cifar.reproduction import changes
 from vgg_cifar.results import records
 from vgg_cifar.results.rerun import judge, rerun, typed_today
 from vgg_cifar.runs.folder import RunFolder
@@ -118,53 +121,72 @@ def test_runs_that_did_not_finish_are_not_compared(
     assert f"to={tmp_path / 'new'} goes on" in capsys.readouterr().out
 
 
+def recorded(told: list[str], *made_of: str) -> dict[str, Any]:
+    """A record of one row, whose configuration other overrides make than those that it was told."""
+    raw = compose_and_check([*made_of, "data=synthetic"]).raw
+    return {
+        "name": "mine",
+        "overrides": told,
+        "config": records.telling(raw),
+        "rows": [{"overrides": [], "config": {}}],
+    }
+
+
 @pytest.mark.parametrize(
-    ("then", "since"),
+    ("told", "made_of"),
     [
-        ({"label_smoothing": 0.3}, ["label_smoothing=0.3"]),
-        (
-            {"resizing": {"name": "progressive", "sides": [16, 32], "milestones": [0.25]}},
-            ["resizing.milestones=[0.25]", "resizing=progressive", "resizing.sides=[16, 32]"],
-        ),
-        ({"dropout": {"name": "none"}, "sharpness": {"name": "sam", "rho": 0.2}}, ["dropout=none", "sharpness=sam"]),
+        (["data=synthetic"], ["label_smoothing=0.3"]),
+        (["data=synthetic"], ["resizing=progressive", "resizing.sides=[16,32]", "resizing.milestones=[0.25]"]),
+        (["data=synthetic"], ["dropout=none", "sharpness=sam", "sharpness.rho=0.2", "divergence.retries=2"]),
+        (["data=synthetic"], ["model.weights='/a, b/it\\'s [1].pt'"]),
+        (["data=synthetic"], ["optimizer=custom", "optimizer._target_=torch.optim.NAdam", "+optimizer.foreach=false"]),
+        (["data=synthetic", "optimizer.lr=auto"], ["optimizer.lr=0.07"]),
+        (["experiment=twelve_epochs", "optimizer=sgd"], ["optimizer.lr=0.028", "trainer.max_epochs=12"]),
     ],
-    ids=["an option", "a choice with options", "another choice"],
+    ids=["an option", "a choice and its options", "choices", "a text", "a class", "auto", "of another optimizer"],
 )
-def test_a_recipe_that_has_changed_since_is_told_as_it_was(
-    seeds: Make,
-    trained: Callable[..., list[list[str]]],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    then: dict[str, Any],
-    since: list[str],
+def test_a_recipe_that_has_changed_since_is_typed_in_full(told: list[str], made_of: list[str]) -> None:
+    made = recorded(told, *made_of)
+    words = typed_today(made, made["rows"][0], ["name=again"])
+    assert words[-1] == "name=again"
+    assert words != [*told, "name=again"]
+    assert records.telling(compose_and_check(words).raw) == made["config"]
+
+
+def test_what_is_typed_in_full_is_trained_and_said(
+    seeds: Make, trained: Callable[..., list[list[str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seeds([0.5], *SMALL, "model.whiten=true", manifest=IMAGES)
+    seeds([0.5], *SMALL, manifest=IMAGES)
     made = records.record([tmp_path / "runs"], name="mine")
     calls = trained([0.5])
-    assert rerun(made | {"config": made["config"] | then}, [], str(tmp_path / "new"), []) == 0
+    assert rerun(made | {"config": made["config"] | {"label_smoothing": 0.3}}, [], str(tmp_path / "new"), []) == 0
     (words,) = calls
-    assert [word for word in words if word in since] == since
-    assert f"as it was by {' '.join(since)}" in capsys.readouterr().out
+    assert "++label_smoothing=0.3" in words
+    assert re.search(r"^As recorded, in full: .*\+\+label_smoothing=0.3", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_an_option_that_is_no_more_and_other_images_are_refused(
+def test_an_option_that_is_no_more_a_value_that_is_not_allowed_and_other_images_are_refused(
     seeds: Make, trained: Callable[..., list[list[str]]], tmp_path: Path
 ) -> None:
     seeds([0.5], *SMALL, manifest=IMAGES)
     made = records.record([tmp_path / "runs"], name="mine")
     calls = trained([0.5])
-    before = made | {"config": made["config"] | {"lucky": True}}
-    with pytest.raises(UserError, match=r"cannot be told any more \(lucky: true -> null\).*0123456789$"):
-        rerun(before, [], str(tmp_path / "new"), [])
+    for then, said in (({"lucky": True}, "lucky"), ({"label_smoothing": 3.0}, "label_smoothing: should be")):
+        with pytest.raises(UserError, match=rf"^record: mine cannot be made any more \({said}.*0123456789$"):
+            rerun(made | {"config": made["config"] | then}, [], str(tmp_path / "new"), [])
     with pytest.raises(UserError, match="mine saw other images: the checksums of synthetic differ"):
         rerun(made | {"data": {"synthetic": "seed 1"}}, [], str(tmp_path / "new"), [])
     assert calls == []
 
 
-def test_every_row_that_is_kept_can_be_typed_today() -> None:
-    for made in records.read(PROJECT / "docs" / "records"):
-        for row in made["rows"]:
-            assert typed_today(made, row, [])[: len(made["overrides"])] == made["overrides"]
+RECORDS = records.read(PROJECT / "docs" / "records")
+
+
+@pytest.mark.parametrize("made", RECORDS, ids=[each["name"] for each in RECORDS])
+def test_every_row_that_is_kept_can_be_made_today(made: dict[str, Any]) -> None:
+    for row in made["rows"]:
+        raw = compose_and_check(typed_today(made, row, [])).raw
+        assert not list(changes(made["config"] | row["config"], raw, "seed", *BESIDE_THE_POINT))
 
 
 @pytest.mark.soak

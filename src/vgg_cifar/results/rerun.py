@@ -12,10 +12,10 @@ from vgg_cifar import standalone
 from vgg_cifar.agreement import IDENTICAL, OFF, SHARE, WITHIN_NOISE, limit_by_images
 from vgg_cifar.comparison.runs import find
 from vgg_cifar.comparison.statistics import Estimate, estimate
-from vgg_cifar.composition import Composed, compose_and_check, groups, with_later_options
+from vgg_cifar.composition import Composed, compose_and_check, in_full
 from vgg_cifar.config import BESIDE_THE_POINT
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError
-from vgg_cifar.options import flat, quoted
+from vgg_cifar.options import quoted
 from vgg_cifar.parts import make_datamodule, make_trainer
 from vgg_cifar.reporting import terminal
 from vgg_cifar.reporting.formatting import change, score, spread
@@ -24,6 +24,8 @@ from vgg_cifar.results.records import scores
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.manifest import manifest
 
+FREE = ("seed", *BESIDE_THE_POINT)
+"""Options in which a rerun may differ."""
 QUICKER = ("logger=csv", "evaluate=false")
 """What a rerun leaves out: it changes nothing of what is computed."""
 
@@ -98,7 +100,7 @@ def rerun(record: dict[str, Any], seeds: Sequence[int], to: str | None, typed: l
         0 if all agree, 1 if one is off, a run's exit code where the runs of a row did not finish.
 
     Raises:
-        UserError: if a row cannot be made again here: an option of it is no more, or the images are others.
+        UserError: if a row cannot be made again here: an option of it is allowed no more, or the images are others.
     """
     root = (
         Path(to).expanduser().absolute()
@@ -114,9 +116,8 @@ def rerun(record: dict[str, Any], seeds: Sequence[int], to: str | None, typed: l
         folder = root / str(number)
         words = [*today, *QUICKER, f"seed={','.join(map(str, chosen))}"]
         print(f"Training {title} again, seeds {', '.join(map(str, chosen))}, in {folder}", flush=True)
-        since = [word for word in today if word not in (*record["overrides"], *row["overrides"], *typed)]
-        if since:
-            print(f"What it was told has become another recipe; as it was by {' '.join(since)}", flush=True)
+        if today != [*record["overrides"], *row["overrides"], *typed]:
+            print(f"As recorded, in full: {' '.join(today)}", flush=True)
         code = standalone.train(["-m", *words, f"hydra.sweep.dir={quoted(str(folder))}"])
         if code != DONE:
             after = f"to={root} goes on" if code == INTERRUPTED else "nothing was compared"
@@ -142,7 +143,7 @@ def told(title: str, metric: str, found: Means) -> str:
 
 
 def typed_today(record: dict[str, Any], row: dict[str, Any], typed: list[str]) -> list[str]:
-    """What makes a row's configuration today: what made it then, and every option that has become another by it.
+    """The overrides that make a row's configuration: those of then, or all of it where they make another one today.
 
     Args:
         record: see `records.record`.
@@ -150,29 +151,31 @@ def typed_today(record: dict[str, Any], row: dict[str, Any], typed: list[str]) -
         typed: overrides to be put after all others.
 
     Raises:
-        UserError: if an option is no more.
+        UserError: if there are none: an option or a value is allowed no more.
     """
-    stored, then = record["config"] | row["config"], [*record["overrides"], *row["overrides"]]
-    changed = _changed(stored, [*then, *typed])
-    choices = {f"{group}.name": group for group in groups()}
-    known = flat(with_later_options(stored)).keys()  # another choice has other options
-    since = [f"{choices.get(key, key)}={old}" for key, old, _ in changed if key in known]
-    words = [*then, *since, *typed]
+    stored, then = record["config"] | row["config"], [*record["overrides"], *row["overrides"], *typed]
     try:
-        left = _changed(stored, words)
-    except UserError:  # an option that is no more
-        left = changed
-    if left:
-        said = "; ".join(f"{shown(key)}: {shown(old)} -> {shown(new)}" for key, old, new in left[:3])
+        if not _changed(stored, then):
+            return then
+    except UserError:  # its recipe has become one that the other words do not fit
+        pass
+    full = [*in_full(stored), *typed]
+    try:
+        changed = "; ".join(_changed(stored, full)[:3])
+    except UserError as error:
+        changed = str(error)
+    if changed:
         raise UserError(
-            f"record: what {record['name']} was told cannot be told any more ({said}); take the commit that it was made"
-            f" with, {record['commits'][-1][:10]}"
+            f"record: {record['name']} cannot be made any more ({changed}); take the commit that it was made with, "
+            f"{record['commits'][-1][:10]}"
         )
-    return words
+    return full
 
 
-def _changed(stored: dict[str, Any], words: list[str]) -> list[tuple[str, str, str]]:
-    return list(changes(stored, compose_and_check(words).raw, "seed", *BESIDE_THE_POINT))
+def _changed(stored: dict[str, Any], words: list[str]) -> list[str]:
+    """What is not as it was in the configuration that these overrides make."""
+    raw = compose_and_check(words).raw
+    return [f"{shown(key)}: {shown(old)} -> {shown(new)}" for key, old, new in changes(stored, raw, *FREE)]
 
 
 def _images(record: dict[str, Any], composed: Composed) -> int:
