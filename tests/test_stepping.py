@@ -1,4 +1,4 @@
-"""Recorded steps learn what steps taken one by one do; recording, which needs a GPU, and compiling are pretended here."""
+"""Recorded steps learn what steps taken one by one do; recording, a GPU's affair, and compiling are pretended here."""
 
 from collections.abc import Callable
 from typing import Any
