@@ -233,7 +233,8 @@ def test_what_is_typed_beside_resume_is_about_the_runs_own_choices(
 
 
 def test_a_choice_of_an_experiment_typed_again_keeps_its_options(train: Callable[..., RunFolder]) -> None:
-    own = ("experiment=twelve_epochs", "optimizer.lr=0.014", "optimizer.iterations=3", "trainer.max_epochs=1")
+    recipe = ("experiment=speedrun", "compile=false", "resizing=none")
+    own = (*recipe, "optimizer.lr=0.014", "optimizer.iterations=3", "trainer.max_epochs=1")
     folder = train(*own)
     prepare([f"resume={folder.path}", "optimizer=muon", "trainer=default", "trainer.max_epochs=2"])
     with pytest.raises(UserError, match=r"other options \(optimizer\.name: muon -> sgd;"):
