@@ -93,11 +93,12 @@ class Muon(SGD):
                 self.state[filters]["mean"] = torch.zeros_like(filters)
         means = [self.state[filters]["mean"] for filters in same]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
-        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum)).flatten(2)
-        directions = orthogonal(ahead.to(self.dtype), self.iterations).to(ahead.dtype)
-        norms = torch.stack(torch._foreach_norm(same))[:, None, None]
-        directions = directions * (norms / directions.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12))
-        torch._foreach_copy_(gradients, list(directions.view(-1, *same[0].shape)))
+        torch._foreach_lerp_(gradients, means, momentum)
+        rows = [gradient.permute(0, 2, 3, 1) for gradient in gradients]  # as they lie in memory; any order would do
+        stacked = torch.stack([each.to(self.dtype) for each in rows])
+        torch._foreach_copy_(rows, list(orthogonal(stacked.flatten(2), self.iterations).view(stacked.shape)))
+        lengths = torch.stack(torch._foreach_norm(same)) / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)
+        torch._foreach_mul_(gradients, list(lengths))
 
 
 def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
@@ -110,19 +111,28 @@ def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
+    Singular values have to begin below 1, and the closer the fewer iterations. They are divided by the fourth root of
+    the sum of their fourth powers, which is the root of the norm of a product that the first iteration needs anyhow.
+    Jordan divides by the matrix's own norm: never smaller, and for most gradients nearly an iteration behind.
+
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
-        iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.15.
+        iterations: four bring singular values from a hundredth of the largest upwards to between about 0.7 and 1.2.
 
     Returns:
         [..., m, n] of the same type.
     """
     a, b, c = COEFFICIENTS
-    x = matrix.reshape(-1, *matrix.shape[-2:])
+    x: Tensor = matrix.reshape(-1, *matrix.shape[-2:])
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    for _ in range(iterations):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram = x @ x.mT
+    norm = gram.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    gram, x = gram / norm, x / norm.sqrt()
+    for iteration in range(iterations):
+        if iteration:
+            gram = x @ x.mT
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        x = factor @ x
     return (x.mT if tall else x).reshape(matrix.shape)
