@@ -18,6 +18,10 @@ from vgg_cifar import hardware
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that is iterated: Jordan's, which bring singular values near 1 fast, not exactly to it."""
 
+AT_ONCE = 3
+"""Iterations whose factors are multiplied with one another, and only then with the matrix, which is far wider than they
+are high. Small singular values are lost in the rounding of the first product: with more at once, that would grow."""
+
 
 class Muon(SGD):
     """Muon for filters, SGD with Nesterov momentum for everything else.
@@ -122,17 +126,26 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     Returns:
         [..., m, n] of the same type.
     """
-    a, b, c = COEFFICIENTS
     x: Tensor = matrix.reshape(-1, *matrix.shape[-2:])
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    gram = x @ x.mT
-    norm = gram.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    gram, x = gram / norm, x / norm.sqrt()
-    for iteration in range(iterations):
-        if iteration:
-            gram = x @ x.mT
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=1, dim2=2).add_(a)
-        x = factor @ x
+    for done in range(0, iterations, AT_ONCE):
+        gram = (x @ x.mT).float()
+        if not done:
+            norm = gram.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(gram.dtype).tiny)
+            gram, x = gram / norm, x / norm.sqrt().to(x.dtype)
+        factor = product = _factor(gram)
+        for _ in range(min(AT_ONCE, iterations - done) - 1):
+            gram = factor @ gram @ factor
+            factor = _factor(gram)
+            product = factor @ product
+        x = product.to(x.dtype) @ x
     return (x.mT if tall else x).reshape(matrix.shape)
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """What an iteration multiplies a matrix by, [..., m, m], from the products of its rows with one another."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
