@@ -13,7 +13,7 @@ from torch.optim import SGD
 
 from vgg_cifar.composition import CONF
 from vgg_cifar.config import Config
-from vgg_cifar.muon import Muon, orthogonal
+from vgg_cifar.muon import COEFFICIENTS, Muon, orthogonal
 from vgg_cifar.parts import make_classifier, make_datamodule
 
 
@@ -47,13 +47,46 @@ def test_an_orthogonal_matrix_keeps_the_singular_vectors_and_evens_out_the_value
     assert (singular - singular.diagonal().diag()).abs().max() < 0.1  # bfloat16
 
 
-def test_more_iterations_even_out_more() -> None:
-    matrix = torch.diag(torch.logspace(0, -2, 10))
-    spread = [
-        float(values.max() / values.min())
-        for values in (torch.linalg.svdvals(orthogonal(matrix, n)) for n in (1, 3, 5))
-    ]
-    assert spread[0] > spread[1] > spread[2]
+@pytest.mark.parametrize("iterations", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("shape", [(1, 12, 40), (3, 40, 12)], ids=["wide", "tall"])
+def test_iterations_are_of_a_polynomial_in_every_singular_value(shape: tuple[int, ...], iterations: int) -> None:
+    generator = torch.Generator().manual_seed(iterations)
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    values = torch.logspace(1, -1, 12)
+    a, b, c = COEFFICIENTS
+    expected = values / values.pow(4).sum().pow(0.25)
+    for _ in range(iterations):
+        expected = a * expected + b * expected**3 + c * expected**5
+    found = orthogonal(left * values @ right, iterations)
+    torch.testing.assert_close(
+        left.mT @ found @ right.mT, torch.diag(expected).expand(shape[0], -1, -1), atol=2e-3, rtol=0
+    )
+
+
+def test_four_iterations_are_enough_for_a_hundredth_of_the_largest_value() -> None:
+    values = torch.linalg.svdvals(orthogonal(torch.diag(torch.logspace(0, -2, 10)), 4))
+    assert values.min() > 0.68
+    assert values.max() < 1.21
+
+
+@pytest.mark.parametrize("iterations", [3, 5, 9])
+def test_values_lost_in_the_rounding_of_bfloat16_do_no_harm(iterations: int) -> None:
+    left, _, right = torch.linalg.svd(
+        torch.randn(64, 300, generator=torch.Generator().manual_seed(1)), full_matrices=False
+    )
+    values = torch.logspace(0, -5, 64)
+    found = orthogonal((left * values @ right).bfloat16(), iterations)
+    assert found.dtype == torch.bfloat16
+    along = (left.T @ found.float() @ right.T).diagonal()
+    assert ((along[:13] > 0.6) & (along[:13] < 1.3)).all()  # a tenth of the largest and more
+    assert torch.linalg.svdvals(found.float()).max() < 1.3
+
+
+@pytest.mark.parametrize("factor", [1e-7, 1e7])
+def test_the_size_of_a_matrix_is_all_the_same(factor: float) -> None:
+    matrix = torch.randn(2, 6, 9, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthogonal(factor * matrix), orthogonal(matrix))
+    assert not orthogonal(0 * matrix).any()
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])

@@ -18,10 +18,6 @@ from vgg_cifar import hardware
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that is iterated: Jordan's, which bring singular values near 1 fast, not exactly to it."""
 
-AT_ONCE = 3
-"""Iterations whose factors are multiplied with one another, and only then with the matrix, which is far wider than they
-are high. Small singular values are lost in the rounding of the first product: with more at once, that would grow."""
-
 
 class Muon(SGD):
     """Muon for filters, SGD with Nesterov momentum for everything else.
@@ -119,6 +115,9 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     the sum of their fourth powers, which is the root of the norm of a product that the first iteration needs anyhow.
     Jordan divides by the matrix's own norm: never smaller, and for most gradients nearly an iteration behind.
 
+    A matrix is far wider than high, so its products are the work. Two or three iterations share them: their factors, in
+    float32, are multiplied with one another first.
+
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
         iterations: four bring singular values from a hundredth of the largest upwards to between about 0.7 and 1.2.
@@ -129,17 +128,22 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     x: Tensor = matrix.reshape(-1, *matrix.shape[-2:])
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    for done in range(0, iterations, AT_ONCE):
+    left = iterations
+    while left:
         gram = (x @ x.mT).float()
-        if not done:
-            norm = gram.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(gram.dtype).tiny)
+        if left == iterations:
+            norm = gram.norm(dim=(1, 2), keepdim=True).clamp_min(1e-16)
             gram, x = gram / norm, x / norm.sqrt().to(x.dtype)
+        # Values below 0.05 may be lost in rounding the product. Two iterations make 0.5 of them at most, three 1.8, and
+        # what is far above 1 then grows without bound: only the last three go together.
+        together = 3 if left == 3 else min(left, 2)
         factor = product = _factor(gram)
-        for _ in range(min(AT_ONCE, iterations - done) - 1):
+        for _ in range(together - 1):
             gram = factor @ gram @ factor
             factor = _factor(gram)
             product = factor @ product
         x = product.to(x.dtype) @ x
+        left -= together
     return (x.mT if tall else x).reshape(matrix.shape)
 
 
