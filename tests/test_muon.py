@@ -47,9 +47,12 @@ def test_an_orthogonal_matrix_keeps_the_singular_vectors_and_evens_out_the_value
     assert (singular - singular.diagonal().diag()).abs().max() < 0.1  # bfloat16
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "plain"])
 @pytest.mark.parametrize("iterations", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("shape", [(1, 12, 40), (3, 40, 12)], ids=["wide", "tall"])
-def test_iterations_are_of_a_polynomial_in_every_singular_value(shape: tuple[int, ...], iterations: int) -> None:
+def test_every_singular_value_goes_through_the_polynomial(
+    shape: tuple[int, ...], iterations: int, shared: bool
+) -> None:
     generator = torch.Generator().manual_seed(iterations)
     left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
     values = torch.logspace(1, -1, 12)
@@ -57,7 +60,7 @@ def test_iterations_are_of_a_polynomial_in_every_singular_value(shape: tuple[int
     expected = values / values.norm()
     for _ in range(iterations):
         expected = a * expected + b * expected**3 + c * expected**5
-    found = orthogonal(left * values @ right, iterations)
+    found = orthogonal(left * values @ right, iterations, shared=shared)
     torch.testing.assert_close(
         left.mT @ found @ right.mT, torch.diag(expected).expand(shape[0], -1, -1), atol=2e-3, rtol=0
     )
@@ -69,13 +72,13 @@ def test_five_iterations_are_enough_for_a_hundredth_of_the_norm() -> None:
     assert values.max() < 1.15
 
 
-@pytest.mark.parametrize("iterations", [3, 5, 9])
+@pytest.mark.parametrize("iterations", [3, 5, 6, 9])
 def test_values_lost_in_the_rounding_of_bfloat16_do_no_harm(iterations: int) -> None:
     left, _, right = torch.linalg.svd(
         torch.randn(64, 300, generator=torch.Generator().manual_seed(1)), full_matrices=False
     )
     values = torch.logspace(0, -5, 64)
-    found = orthogonal((left * values @ right).bfloat16(), iterations)
+    found = orthogonal((left * values @ right).bfloat16(), iterations, shared=True)
     assert found.dtype == torch.bfloat16
     along = (left.T @ found.float() @ right.T).diagonal()
     assert ((along[:13] > 0.6) & (along[:13] < 1.3)).all()  # a tenth of the largest and more
@@ -83,7 +86,7 @@ def test_values_lost_in_the_rounding_of_bfloat16_do_no_harm(iterations: int) -> 
 
 
 @pytest.mark.parametrize("factor", [1e-7, 1e7])
-def test_the_size_of_a_matrix_is_all_the_same(factor: float) -> None:
+def test_the_size_of_a_matrix_makes_no_difference(factor: float) -> None:
     matrix = torch.randn(2, 6, 9, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(orthogonal(factor * matrix), orthogonal(matrix))
     assert not orthogonal(0 * matrix).any()
@@ -102,16 +105,32 @@ def test_filters_move_by_the_rate_times_their_norm(fused: bool) -> None:
                 assert float((new - old).detach().norm() / old.detach().norm()) == pytest.approx(0.03, rel=1e-4)
 
 
-def test_the_first_step_of_a_filter_goes_against_its_gradient_made_orthogonal() -> None:
-    model = network()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels_last"])
+@pytest.mark.parametrize("of_gradient", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels_last"])
+def test_the_first_step_of_a_filter_goes_against_its_gradient_made_orthogonal(
+    layout: torch.memory_format, of_gradient: torch.memory_format
+) -> None:
+    model = network().to(memory_format=layout)
     filters = model[0].weight
     optimizer = Muon([{"params": model.parameters()}], lr=0.1)
     give_gradients(model, 1)
+    filters.grad = filters.grad.contiguous(memory_format=of_gradient)
     gradient, before = filters.grad.clone(), filters.detach().clone()
     optimizer.step()
     moved = (before - filters.detach()).flatten(1)
     expected = orthogonal(gradient.flatten(1))
-    assert torch.allclose(moved / moved.norm(), expected / expected.norm(), atol=2e-2)
+    assert float(nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), dim=0)) > 0.999
+
+
+def test_without_a_gradient_and_without_weights_filters_stay() -> None:
+    model = network()
+    nn.init.zeros_(model[0].weight)
+    give_gradients(model, 0)
+    model[2].weight.grad = torch.zeros_like(model[2].weight)
+    before = copy.deepcopy(model)
+    Muon([{"params": model.parameters(), "weight_decay": 0.0}], lr=0.1).step()
+    moved = [not torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True)]
+    assert moved == [not is_filter(each) for each in model.parameters()]
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])

@@ -94,11 +94,13 @@ class Muon(SGD):
         means = [self.state[filters]["mean"] for filters in same]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         torch._foreach_lerp_(gradients, means, momentum)
-        rows = [gradient.permute(0, 2, 3, 1) for gradient in gradients]  # as they lie in memory; any order would do
-        stacked = torch.stack([each.to(self.dtype) for each in rows])
-        torch._foreach_copy_(rows, list(orthogonal(stacked.flatten(2), self.iterations).view(stacked.shape)))
-        lengths = torch.stack(torch._foreach_norm(same)) / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)
-        torch._foreach_mul_(gradients, list(lengths))
+        banks = [gradient.permute(0, 2, 3, 1) for gradient in gradients]  # as they lie in memory; any order would do
+        stacked = torch.stack([bank.to(self.dtype) for bank in banks])
+        shared = stacked.device.type == "cpu"
+        directions = orthogonal(stacked.flatten(2), self.iterations, shared=shared).view(stacked.shape)
+        torch._foreach_copy_(banks, list(directions))
+        scales = torch.stack(torch._foreach_norm(same)) / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)
+        torch._foreach_mul_(gradients, list(scales))
 
 
 def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
@@ -108,15 +110,15 @@ def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
     return list(shapes.values())
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+def orthogonal(matrix: Tensor, iterations: int = 5, *, shared: bool = False) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
-
-    A matrix is far wider than high, and products of that width are the work. Two or three iterations share them: their
-    factors, in float32, are multiplied with one another first.
 
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
         iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.15.
+        shared: whether two or three iterations share their products with the matrix itself, which is usually far wider
+            than high, and multiply their factors with one another instead, in float32. That is for CPUs: on a GPU,
+            float32 is slow beside bfloat16.
 
     Returns:
         [..., m, n] of the same type.
@@ -127,10 +129,12 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     left = iterations
     while left:
-        # Values below 0.05 may be lost in rounding the product. Two iterations make 0.5 of them at most, three 1.8, and
-        # what is far above 1 then grows without bound: only the last three go together.
-        together = 3 if left == 3 else min(left, 2)
-        gram = (x @ x.mT).float()
+        # Rounding a product may lose values below 0.05, which two iterations multiply by about 12, three by 40 or more.
+        # From 1.26 upwards the next iteration makes them larger still: only the last three go together.
+        together = 1 if not shared else 3 if left == 3 else min(left, 2)
+        gram = x @ x.mT
+        if together > 1:
+            gram = gram.to(torch.promote_types(gram.dtype, torch.float32))
         factor = product = _factor(gram)
         for _ in range(together - 1):
             gram = factor @ gram @ factor
@@ -142,7 +146,7 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
 
 
 def _factor(gram: Tensor) -> Tensor:
-    """What an iteration multiplies a matrix by, [..., m, m], from the products of its rows with one another."""
+    """What an iteration multiplies matrices by, [k, m, m], from the products of their rows with one another."""
     a, b, c = COEFFICIENTS
     factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     factor.diagonal(dim1=1, dim2=2).add_(a)
