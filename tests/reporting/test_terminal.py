@@ -51,10 +51,16 @@ def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.Captu
         "test/loss 1.2500",
         "test set read 1 x",
         "trained 60 min 12 epochs, 4,692 steps",
-        "images/s 167 2 h 00 min in all, with setting up and evaluating",
+        "images/s 167 while it trained",
+        "in all 2 h 00 min with setting up and evaluating",
     ):
         assert words in text
     assert "train/loss" not in text
+
+
+def test_one_epoch_is_not_several(capsys: pytest.CaptureFixture[str]) -> None:
+    closing(RESULT | {"epochs": 1}, classes=100)
+    assert " 1 epoch, 4,692 steps" in shown(capsys)
 
 
 def test_more_than_one_reading_of_the_test_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,12 +79,10 @@ def closing(result: dict[str, Any], classes: int) -> None:
     table.add_row(
         "test set read", f"{reads} x", "" if reads == 1 else "each end of the run, and each look while it trained"
     )
-    table.add_row("trained", duration(result["train_seconds"]), f"{result['epochs']} epochs, {result['steps']:,} steps")
-    table.add_row(
-        "images/s",
-        f"{result['images_per_second']:,.0f}",
-        f"{duration(result['total_seconds'])} in all, with setting up and evaluating",
-    )
+    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
+    table.add_row("trained", duration(result["train_seconds"]), f"{epochs}, {result['steps']:,} steps")
+    table.add_row("images/s", f"{result['images_per_second']:,.0f}", "while it trained")
+    table.add_row("in all", duration(result["total_seconds"]), "with setting up and evaluating")
     Console(highlight=False).print(table)
 
 
