@@ -235,7 +235,7 @@ from vgg_cifar import standalone
 from vgg_cifar.sweeps import slurm
 from sweeps.test_slurm import options
 standalone.command = pretended.command
-jobs = [pretended.job(Path(sys.argv[3]), number, "gate=" + sys.argv[4]) for number in range(2)]
+jobs = [pretended.job(Path(sys.argv[3]), number, "gate=" + sys.argv[4]) for number in range(int(sys.argv[5]))]
 pretended.Told(jobs, pool=slurm.pool(options()))
 """
 
@@ -249,7 +249,7 @@ def test_jobs_outlive_a_sweep_that_is_killed_and_are_found_again(
     if while_it == "waits":
         (queue.path / "closed").touch()
     sources = [str(SOURCES), str(SOURCES.parent / "tests")]
-    sweep = subprocess.Popen([sys.executable, "-c", KILLED, *sources, str(tmp_path), str(gate)])
+    sweep = subprocess.Popen([sys.executable, "-c", KILLED, *sources, str(tmp_path), str(gate), "2"])
     wait_until(lambda: len(queue.jobs()) == 2 and (while_it == "waits" or all(starts(each) for each in jobs)))
     sweep.kill()
     sweep.wait()
@@ -263,6 +263,33 @@ def test_jobs_outlive_a_sweep_that_is_killed_and_are_found_again(
     assert seen.code == 0
     assert [starts(each) for each in jobs] == [[0], [0]]
     assert len(queue.jobs()) == 2
+
+
+def test_a_job_that_finishes_while_it_is_looked_for_is_not_submitted_again(
+    tmp_path: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    each = job(tmp_path, 0, f"gate={gate}")
+    sources = [str(SOURCES), str(SOURCES.parent / "tests")]
+    sweep = subprocess.Popen([sys.executable, "-c", KILLED, *sources, str(tmp_path), str(gate), "1"])
+    wait_until(lambda: starts(each))
+    sweep.kill()
+    sweep.wait()
+    finds = cluster.Cluster.find
+    found: list[str | None] = []
+
+    def find(self: cluster.Cluster, name: str, since: float) -> str | None:
+        if found:  # once it has been seen to be under way
+            gate.touch()
+            wait_until(lambda: queue.states() == ["COMPLETED"])
+        found.append(finds(self, name, since))
+        return found[-1]
+
+    monkeypatch.setattr(cluster.Cluster, "find", find)
+    assert told([each]).code == 0
+    assert found == ["100", None]
+    assert starts(each) == [0]
+    assert len(queue.jobs()) == 1
 
 
 def test_slurm_is_asked_about_all_jobs_in_one_call_and_not_often(

@@ -14,7 +14,7 @@ from vgg_cifar.sweeps.batch_script import name, script
 from vgg_cifar.sweeps.cluster import ENDED, UNKNOWN, Cluster
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.options import SlurmOptions
-from vgg_cifar.sweeps.pool import Pool
+from vgg_cifar.sweeps.pool import FINISHED, Pool, status_of
 from vgg_cifar.sweeps.process import Ended, appended, judged
 from vgg_cifar.sweeps.slots import Share
 
@@ -32,6 +32,8 @@ REASONS = {
     UNKNOWN: "SLURM knows nothing any more of its job {number}; it can go on",
 }
 """What a state of SLURM's means for the job."""
+NONE = ""
+"""The id of no job: SLURM knows nothing of it."""
 MAY_GO_ON = ("CANCELLED", "PREEMPTED", "REVOKED", UNKNOWN)
 """States in which nothing is wrong with the job itself."""
 
@@ -105,7 +107,11 @@ class Submitted:
         self._asked_to_stop = False
         with appended(job.output) as output:
             self._since = output.tell()
-        self.number = _found(job, cluster) or self._submitted(options)
+        self.number = _found(job, cluster) or self._submitted_unless_finished(options)
+
+    def _submitted_unless_finished(self, options: SlurmOptions) -> str:
+        # An earlier process's job may have ended since the folder was read: there is nothing left to submit then.
+        return NONE if status_of(self.job) == FINISHED else self._submitted(options)
 
     def _submitted(self, options: SlurmOptions) -> str:
         path = _script_of(self.job)
