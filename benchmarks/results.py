@@ -1,13 +1,14 @@
 """From finished runs to the tables of README.md and docs/results.md, and their picture.
 
     python benchmarks/results.py [runs=FOLDER[,FOLDER...]] [name=NAME] [note=TEXT] [differ=commit,...]
-        [reference=GROUP] [metric=val/top1]
+        [together=FOLDER] [reference=GROUP] [metric=val/top1]
 
 With runs, sweeps' folders or their own, a record of them is written to docs/records/NAME.json first. They differ in
-their seed alone: a row of the table. With `reference`, a group's number or overrides that fit one group, they may
-differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and `<!-- end of NAME -->`,
-in which every group is compared with that one. `differ` names what else may: commit, cpu, threads, gpus, precision,
-torch.
+their seed alone: a row of the table. `together` is where `evaluate.py run=... tta=flip to=FOLDER` has asked all of them
+together: a row of the table of that as well. With `reference`, a group's number or overrides that fit one group, they
+may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
+`<!-- end of NAME -->`, in which every group is compared with that one. `differ` names what else may: commit, cpu,
+threads, gpus, precision, torch.
 The tables and the picture are made of all records, and of nothing else; `benchmarks/rerun.py` trains one again.
 """
 
@@ -28,7 +29,7 @@ RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
 KNOWN: dict[str, str | None] = {
-    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None,
+    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "together": None,
 }  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def main() -> None:
             differ=listed(given["differ"]),
             reference=given["reference"],
             metric=given["metric"],
+            evaluation=None if given["together"] is None else Path(given["together"]).expanduser().absolute(),
         )
         found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
     pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)

@@ -192,6 +192,16 @@ def test_several_runs_answer_by_their_mean_probability(train: Callable[..., RunF
     assert asked(one, one).metrics["test/top1"] == singles[0].metrics["test/top1"]
 
 
+def test_several_runs_answer_by_their_views_too_together_and_each_alone(train: Callable[..., RunFolder]) -> None:
+    one, two = train("trainer.max_epochs=1", to="one"), train("trainer.max_epochs=1", "seed=1", to="two")
+    both = asked(one, two, tta="flip").metrics
+    singles = [asked(each, tta="flip").metrics for each in (one, two)]
+    assert [member["tta"] for member in both["members"]] == [single["tta"] for single in singles]
+    assert both["tta"]["test/loss"] < max(single["tta"]["test/loss"] for single in singles)  # by Jensen's inequality
+    assert both["tta"]["test/loss"] != both["test/loss"]
+    assert asked(one, one, tta="flip").metrics["tta"] == pytest.approx(singles[0]["tta"], abs=1e-6)
+
+
 @pytest.mark.parametrize("other", ["data.seed=5", "data.val_fraction=0.3", "data.test_size=140"])
 def test_runs_with_other_images_do_not_answer_together(train: Callable[..., RunFolder], other: str) -> None:
     one, two = train("trainer.max_epochs=1", to="one"), train("trainer.max_epochs=1", other, to="two")

@@ -1,5 +1,6 @@
 """Folders of runs to make records of."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,35 @@ OF_A_RUN = {
     "start": "2026-01-02T03:04:05+00:00",
     "hardware": MADE_OF["hardware"] | {"cores": 4},  # type: ignore[operator]
 }
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Callable[..., Path]:
+    """Make what an evaluation of networks leaves, of their accuracies: alone, by two views, together, and both."""
+
+    def make(
+        alone: Sequence[float],
+        by_views: Sequence[float] = (),
+        together: float = 0.0,
+        together_by_views: float = 0.0,
+        **changed: Any,
+    ) -> Path:
+        members: list[dict[str, Any]] = [{"test/top1": each} for each in alone]
+        for member, accuracy in zip(members, by_views, strict=False):
+            member["tta"] = {"name": "flip", "views": 2, "test/top1": accuracy}
+        metrics = {"git": {"commit": "abcdef0123", "dirty": False}, "accelerator": "cpu", "precision": "32-true"}
+        if len(members) == 1:
+            metrics |= members[0]
+        else:
+            metrics |= {"members": members, "test/top1": together}
+            if by_views:
+                metrics["tta"] = {"name": "flip", "views": 2, "test/top1": together_by_views}
+        folder = tmp_path / f"evaluation_{len(list(tmp_path.glob('evaluation_*')))}"
+        folder.mkdir()
+        (folder / "metrics.json").write_text(json.dumps(metrics | changed))
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -126,6 +126,23 @@ def test_a_mistake_says_what_to_do(seeds: Make, tmp_path: Path, options: dict[st
         records.record([tmp_path], **options)
 
 
+def test_an_evaluation_of_other_networks_or_by_unknown_files_is_refused(
+    seeds: Make, tmp_path: Path, evaluation: Callable[..., Path]
+) -> None:
+    runs = [seeds([0.5, 0.6])[0].path.parent]
+    with pytest.raises(UserError, match=r"together: .*nowhere holds no evaluation; evaluate\.py run="):
+        records.record(runs, evaluation=tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"is of networks with test/top1 0\.5000, 0\.7000, the record of 0\.5000, 0\.6000"):
+        records.record(runs, evaluation=evaluation([0.5, 0.7]))
+    with pytest.raises(UserError, match="ask all of its runs, and no others"):
+        records.record(runs, evaluation=evaluation([0.5]))
+    for unknown in ({"commit": "abc", "dirty": True}, {"commit": None, "dirty": None}):
+        with pytest.raises(UserError, match="was made by files that no commit holds"):
+            records.record(runs, evaluation=evaluation([0.6, 0.5], git=unknown))
+    with pytest.raises(UserError, match="leave reference= out"):
+        records.record(runs, evaluation=evaluation([0.5, 0.6]), reference="1")
+
+
 def test_a_record_is_read_as_it_was_written_and_an_epoch_is_a_line(seeds: Make, tmp_path: Path) -> None:
     seeds([0.5, 0.6])
     (folder := tmp_path / "records").mkdir()

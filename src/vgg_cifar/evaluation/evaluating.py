@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -17,8 +18,10 @@ from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.evaluation.options import EvaluationOptions
 from vgg_cifar.evaluation.robustness import augmented, corrupted
 from vgg_cifar.evaluation.scores import Scores
+from vgg_cifar.evaluation.views import VIEWS
 from vgg_cifar.options import flat
 from vgg_cifar.parts import make_datamodule
+from vgg_cifar.runs.manifest import git_state
 from vgg_cifar.trained import Trained
 
 MOST_CONFUSED = 30
@@ -66,10 +69,16 @@ def evaluate(
                 calibrated = Scores.of(logits / temperature, images.labels, dataset.superclass_of)
         metrics = _heading(members, options, ask, len(images))
         metrics |= _metrics(scores, calibrated, temperature, options.split, dataset.classes)
-        if len(members) > 1:
-            metrics["members"] = _by_themselves(members, own, images, dataset, options.split)
+        numbers = partial(_numbers, images, dataset, options.split)
+        each_alone = [numbers(logits) for logits in own]
         if options.tta != "none":
-            metrics["tta"] = augmented(ask, images, own, options.split, options.tta, dataset)
+            viewed = augmented(ask, images, own, options.split, options.tta)
+            of_views = {"name": options.tta, "views": len(VIEWS[options.tta])}
+            metrics["tta"] = of_views | numbers(together(viewed))
+            for alone, logits in zip(each_alone, viewed, strict=True):
+                alone["tta"] = of_views | numbers(logits)
+        if len(members) > 1:
+            metrics["members"] = _by_themselves(members, each_alone)
         if options.corruptions:
             metrics["corruptions"] = corrupted(ask, images, options.split, options.corruptions)
         if not ask.first:
@@ -105,6 +114,7 @@ def _heading(members: Sequence[Trained], options: EvaluationOptions, ask: Asking
     return {
         "split": options.split,
         "images": images,
+        "git": git_state(),
         "checkpoint": only.checkpoint if only else None,
         "epoch": only.epoch if only else None,
         "accelerator": chosen["accelerator"],
@@ -112,16 +122,21 @@ def _heading(members: Sequence[Trained], options: EvaluationOptions, ask: Asking
     }
 
 
-def _by_themselves(
-    members: Sequence[Trained], logits: Sequence[Tensor], images: Split, dataset: Dataset, split: str
-) -> list[dict[str, Any]]:
+def _by_themselves(members: Sequence[Trained], numbers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The metrics of each of several networks."""
-    found = [Scores.of(each, images.labels, dataset.superclass_of).metrics() for each in logits]
     return [
-        {"run": str(member.folder.path), "checkpoint": member.checkpoint, "epoch": member.epoch}
-        | {f"{split}/{name}": value for name, value in each.items()}
-        for member, each in zip(members, found, strict=True)
+        {"run": str(member.folder.path), "checkpoint": member.checkpoint, "epoch": member.epoch} | each
+        for member, each in zip(members, numbers, strict=True)
     ]
+
+
+def _numbers(images: Split, dataset: Dataset, split: str, logits: Tensor) -> dict[str, Any]:
+    """The metrics of what was said of images."""
+    return _named(Scores.of(logits, images.labels, dataset.superclass_of), split)
+
+
+def _named(scores: Scores, split: str) -> dict[str, Any]:
+    return {f"{split}/{name}": value for name, value in scores.metrics().items()}
 
 
 def _cost(member: Trained, ask: Asking, options: EvaluationOptions) -> dict[str, Any]:
@@ -141,7 +156,7 @@ def _features(ask: Asking, images: Split) -> tuple[Tensor, Tensor] | None:
 def _metrics(
     scores: Scores, calibrated: Scores | None, temperature: float | None, split: str, classes: list[str]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {f"{split}/{name}": value for name, value in scores.metrics().items()}
+    found: dict[str, Any] = _named(scores, split)
     found["temperature"] = temperature
     if calibrated is not None:
         after = calibrated.metrics()

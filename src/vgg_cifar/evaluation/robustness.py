@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vgg_cifar.data.dataset import Dataset, Split, stratified
+from vgg_cifar.data.dataset import Split, stratified
 from vgg_cifar.data.loader import Alter
 from vgg_cifar.evaluation.asking import Asking, together
 from vgg_cifar.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -16,10 +16,8 @@ from vgg_cifar.evaluation.scores import DIGITS, Scores
 from vgg_cifar.evaluation.views import VIEWS, View
 
 
-def augmented(
-    ask: Asking, images: Split, plain: Sequence[Tensor], name: str, tta: str, dataset: Dataset
-) -> dict[str, Any]:
-    """The metrics where the probabilities of several views of each image are averaged.
+def augmented(ask: Asking, images: Split, plain: Sequence[Tensor], name: str, tta: str) -> list[Tensor]:
+    """What each network says of images by the mean probability of several views of each.
 
     Args:
         ask: the networks.
@@ -27,14 +25,15 @@ def augmented(
         plain: what each network said of them as they are, which is the first view.
         name: of their split.
         tta: which views, a key of `VIEWS`.
-        dataset: they are from.
+
+    Returns:
+        Of each network, float32 [n, classes]: the logarithm of that mean.
     """
     views = VIEWS[tta]
-    found = list(plain)
+    said = [list(plain)]
     for view in ask.watched(f"{len(views)} views of each image", [partial(_seen, view) for view in views[1:]]):
-        found += ask.each(images, name, view)
-    metrics = Scores.of(together(found), images.labels, dataset.superclass_of).metrics()
-    return {"name": tta, "views": len(views)} | {f"{name}/{metric}": value for metric, value in metrics.items()}
+        said.append(ask.each(images, name, view))
+    return [together(of_network) for of_network in zip(*said, strict=True)]
 
 
 def corrupted(ask: Asking, images: Split, name: str, count: int) -> dict[str, Any]:

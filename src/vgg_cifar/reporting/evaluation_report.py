@@ -139,11 +139,13 @@ def _beside(found: Findings) -> list[dict[str, Any]]:
     def row(name: str, values: dict[str, Any]) -> dict[str, Any]:
         return {"name": name} | {each: values[f"{split}/{each}"] for each in names}
 
-    rows = []
-    if "tta" in metrics:
-        tta = metrics["tta"]
-        rows.append(row(f"mean over {tta['views']} views of each image (tta={tta['name']})", tta))
-    rows += [row(f"{each['run']} by itself", each) for each in metrics.get("members", [])]
+    def by_views(values: dict[str, Any], whose: str = "") -> list[dict[str, Any]]:
+        tta = values.get("tta")
+        return [row(f"{whose}mean over {tta['views']} views of each image (tta={tta['name']})", tta)] if tta else []
+
+    rows = by_views(metrics)
+    for each in metrics.get("members", []):
+        rows += [row(f"{each['run']} by itself", each), *by_views(each, f"{each['run']} by itself, ")]
     together = f", of {len(found.members)} networks together" if len(found.members) > 1 else ""
     return [row(f"each image as it is, asked once{together}", metrics), *rows] if rows else []
 

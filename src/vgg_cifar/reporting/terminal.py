@@ -108,7 +108,8 @@ def evaluated(found: Findings, left: Path) -> None:
             table.add_row(name, *numbers, *([note] if same else []))
     Console(highlight=False).print(table)
     for member in metrics.get("members", []):
-        print(printable(f"{member['run']} by itself: top-1 {member[f'{split}/top1']:.2%}"))
+        views = f", of {member['tta']['views']} views {member['tta'][f'{split}/top1']:.2%}" if "tta" in member else ""
+        print(printable(f"{member['run']} by itself: top-1 {member[f'{split}/top1']:.2%}{views}"))
     if "corruptions" in metrics:
         bad = metrics["corruptions"]
         print(

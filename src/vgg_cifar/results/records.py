@@ -20,6 +20,7 @@ from vgg_cifar.config import is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.reporting.formatting import is_share
+from vgg_cifar.results.together import together
 from vgg_cifar.runs.curves import by_epoch
 from vgg_cifar.runs.folder import write
 
@@ -36,6 +37,7 @@ def record(
     differ: Sequence[str] = (),
     reference: str | None = None,
     metric: str | None = None,
+    evaluation: Path | None = None,
 ) -> dict[str, Any]:
     """What a row of the documentation rests on, or a table of an ablation: results, and how they were made.
 
@@ -47,18 +49,22 @@ def record(
         reference: a group's number, or overrides that fit one group: the runs may then differ in options as well, and
             every other group becomes a row that is compared with this one. None: they differ in their seed alone.
         metric: what rows are compared by, an accuracy; None is test/top1 for one row, val/top1 for several.
+        evaluation: of all runs of one row together, the folder that `evaluate.py run=... to=FOLDER` left.
 
     Returns:
         `name`, `note`, `metric`; `overrides` and `config`, which all runs share, without the seed and what says nothing
         of what a run computes; `commits`, `packages`, `hardware`, `data`, and under `differ` what of these was not the
         same, every value of it. `rows`, the reference first: the `overrides` and parts of the `config` of its own, and
         its `runs`: `seed`, `start`, how often `resumed`, `result`, and of a single row the course by `epochs`.
+        `together`, where there is an evaluation: see `together.together`.
 
     Raises:
         UserError: if there are no such runs, or they make no such record.
     """
     if reference is None and metric not in (None, TEST):
         raise UserError("metric: is for rows that are compared; give reference= too")
+    if reference is not None and evaluation is not None:
+        raise UserError("together: is for runs that differ in their seed alone; leave reference= out")
     runs, _ = find(sources)
     _refuse_unfinished(runs)
     metric = metric or (TEST if reference is None else VALIDATION)
@@ -80,6 +86,7 @@ def record(
     typed = [_overrides(group.runs[0]) for group in rows]
     shared = [each for each in typed[0] if all(each in others for others in typed)]
     config, manifest = telling(first.runs[0].raw), first.runs[0].manifest
+    asked = {} if evaluation is None else {"together": together(evaluation, runs)}
     return {
         "name": name,
         "note": note,
@@ -97,7 +104,7 @@ def record(
             }
             for group, said in zip(rows, typed, strict=True)
         ],
-    }
+    } | asked
 
 
 def telling(raw: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,20 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(_line(_cells(each)) for each in best_first(records))])
 
 
+def together(records: Sequence[dict[str, Any]]) -> str:
+    """A row for each record whose networks were asked together: one of them in the mean, all, and by views."""
+    head = ("run", "networks", "one", "one, by views", "together", "together, by views", "views", "asked")
+    lines = [_line(head), f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for record in best_first(records):
+        if (found := record.get("together")) is not None:
+            one, one_by_views = (found[name] and fmean(found[name]) for name in ("alone", "alone_views"))
+            shares = (one, one_by_views, found["together"], found["together_views"])
+            cells = (NOTHING if share is None else score(share, "test/top1") for share in shares)
+            asked = f"{found['accelerator']}, {found['precision']}, commit {found['commit'][:7]}"
+            lines.append(_line([f"`{record['name']}`", f"{found['networks']}", *cells, found["tta"] or NOTHING, asked]))
+    return "\n".join(lines)
+
+
 def sources(records: Sequence[dict[str, Any]]) -> str:
     """What made each row of the table, in its order."""
     parts = []
@@ -98,7 +112,7 @@ def filled(pages: dict[str, str], records: Sequence[dict[str, Any]]) -> dict[str
     Raises:
         UserError: as `fill`, and if a record that compares has no place on any page.
     """
-    contents = {"table": table(records), "sources": sources(records)}
+    contents = {"table": table(records), "sources": sources(records), "together": together(records)}
     compared = {each["name"]: ablation(each) for each in records if len(each["rows"]) > 1}
     for name in compared:
         if not any(f"<!-- {name} -->" in text for text in pages.values()):
@@ -154,7 +168,8 @@ def _cells(record: dict[str, Any]) -> Iterator[str]:
     yield duration(median(over("train_seconds")))
     yield rate(median(over("images_per_second")))
     yield device(record["hardware"])
-    yield f"{sum(over('test_reads')):g} x"
+    asked = record["together"]["networks"] if "together" in record else 0
+    yield f"{sum(over('test_reads')) + asked:g} x"
 
 
 def _scattered(found: Estimate | None, metric: str) -> str:
