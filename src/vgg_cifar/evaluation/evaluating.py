@@ -58,6 +58,7 @@ def evaluate(
         raise UserError(f"split: {members[0].folder.path} held no images out; there is split=test alone")
     with Asking(members, options.devices) as ask:
         images = ask.counted(split, options.split)
+        metrics = _heading(members, options, ask, len(images))
         own = ask.each(images, options.split) if known is None else [known]
         logits = together(own)
         scores, temperature, calibrated = Scores.of(logits, images.labels, dataset.superclass_of), None, None
@@ -67,7 +68,6 @@ def evaluate(
             temperature = calibration.temperature(of_val, val.labels)
             if options.split == "test":
                 calibrated = Scores.of(logits / temperature, images.labels, dataset.superclass_of)
-        metrics = _heading(members, options, ask, len(images))
         metrics |= _metrics(scores, calibrated, temperature, options.split, dataset.classes)
         numbers = partial(_numbers, images, dataset, options.split)
         each_alone = [numbers(logits) for logits in own]
