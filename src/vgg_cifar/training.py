@@ -19,6 +19,7 @@ from vgg_cifar import failure, layer_table, meeting, saving
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
+from vgg_cifar.data.dataset import Dataset
 from vgg_cifar.ddp import DDP, Launcher, Loss, disconnect
 from vgg_cifar.errors import (
     DONE,
@@ -415,7 +416,7 @@ class _Run:
             command = f".venv/bin/python src/train.py resume={self.folder.path}"
             log.info("%s at step %d; go on with: %s", status.capitalize(), trainer.global_step, command)
         elif status == "finished":
-            self._say_what_came_out(len(record.datamodule.dataset.classes))
+            self._say_what_came_out(record.datamodule.dataset)
         return code
 
     def _close(self, trainer: Trainer, status: str) -> None:
@@ -423,8 +424,8 @@ class _Run:
             logger.finalize(status)
         self.config.logger.finish()
 
-    def _say_what_came_out(self, classes: int) -> None:
-        terminal.closing(self.result, classes)
+    def _say_what_came_out(self, dataset: Dataset) -> None:
+        terminal.closing(self.result, len(dataset.classes), len(dataset.superclasses))
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
             log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)

@@ -36,6 +36,7 @@ RESULT = {
     "test/loss": 1.25,
     "test/top1": 0.6789,
     "test/top5": 0.9,
+    "test/superclass_top1": 0.79,
     "train_seconds": 3600.0,
     "total_seconds": 7200.0,
     "images_per_second": 166.7,
@@ -43,11 +44,12 @@ RESULT = {
 
 
 def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.CaptureFixture[str]) -> None:
-    closing(RESULT, classes=100)
+    closing(RESULT, classes=100, superclasses=20)
     text = shown(capsys)
     for words in (
         "test/top1 67.89% chance 1.00%; last checkpoint, epoch 12",
         "test/top5 90.00% chance 5.00%",
+        "test/superclass_top1 79.00% chance 5.00%",
         "test/loss 1.2500",
         "test set read 1 x",
         "trained 60 min 12 epochs, 4,692 steps",
@@ -59,10 +61,10 @@ def test_the_closing_table_says_what_came_out_beside_chance(capsys: pytest.Captu
 
 
 def test_one_epoch_is_not_several(capsys: pytest.CaptureFixture[str]) -> None:
-    closing(RESULT | {"epochs": 1}, classes=100)
+    closing(RESULT | {"epochs": 1}, classes=100, superclasses=0)
     assert " 1 epoch, 4,692 steps" in shown(capsys)
 
 
 def test_more_than_one_reading_of_the_test_set_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    closing(RESULT | {"test_reads": 13}, classes=100)
+    closing(RESULT | {"test_reads": 13}, classes=100, superclasses=0)
     assert "test set read 13 x each end of the run, and each look while it trained" in shown(capsys)

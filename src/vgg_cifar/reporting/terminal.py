@@ -58,12 +58,13 @@ def _line(options: dict[str, Any], prefix: str, changed: dict[str, Any]) -> Text
     return Text("  ").join(parts)
 
 
-def closing(result: dict[str, Any], classes: int) -> None:
+def closing(result: dict[str, Any], classes: int, superclasses: int) -> None:
     """Print what a finished run came to.
 
     Args:
         result: the run's `result.json`.
         classes: of the data set; chance is one in so many.
+        superclasses: of the data set, all of the same size; 0 if it has none.
     """
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -71,6 +72,8 @@ def closing(result: dict[str, Any], classes: int) -> None:
     table.add_column(style="dim")
     tested = f"{result['tested_checkpoint']} checkpoint, epoch {result['tested_epoch']}"
     notes = {"test/top1": f"chance {1 / classes:.2%}; {tested}", "test/top5": f"chance {5 / classes:.2%}"}
+    if superclasses:
+        notes["test/superclass_top1"] = f"chance {1 / superclasses:.2%}"
     for name, value in result.items():
         if name.startswith(("val/", "test/")):
             shown = f"{value:.4f}" if name.endswith("loss") else f"{value:.2%}"
