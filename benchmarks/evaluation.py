@@ -29,7 +29,7 @@ from sklearn.calibration import calibration_curve
 from vgg_cifar import hardware
 from vgg_cifar.command_line import guard, key_values
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.manifest import git_state, now
+from vgg_cifar.runs.manifest import now
 
 ASKED = ["tta=flip", "corruptions=500", "cost=true"]
 PAGE = PROJECT / "docs" / "evaluation.md"
@@ -50,7 +50,7 @@ def main() -> None:
     manifest, result = folder.read_manifest(), folder.read_result()
     record = {
         "command": ["python", "src/evaluate.py", "run=...", *ASKED],
-        "git": git_state(), "made": now(), "hardware": hardware.description(), "seconds": seconds,
+        "git": found["git"], "made": now(), "hardware": hardware.description(), "seconds": seconds,
         "largest_difference_to_scikit_learn": max(abs(found[name] - value) for name, value in again.items()),
         "found_again": sorted(again), "trained_by": manifest["overrides"], "trained_at": manifest["git"]["commit"],
         "seed": manifest["seed"], "stored_top1": result["test/top1"], "metrics": found,

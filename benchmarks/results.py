@@ -1,12 +1,12 @@
 """From finished runs to the tables of README.md and docs/results.md, and their picture.
 
     python benchmarks/results.py [runs=FOLDER[,FOLDER...]] [name=NAME] [note=TEXT] [differ=commit,...]
-        [together=FOLDER] [reference=GROUP] [metric=val/top1]
+        [ensemble=FOLDER] [reference=GROUP] [metric=val/top1]
 
 With runs, sweeps' folders or their own, a record of them is written to docs/records/NAME.json first. They differ in
-their seed alone: a row of the table. `together` is where `evaluate.py run=... tta=flip to=FOLDER` has asked all of them
-together: a row of the table of that as well. With `reference`, a group's number or overrides that fit one group, they
-may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
+their seed alone: a row of the table. `ensemble` is where `evaluate.py run=... tta=flip to=FOLDER` has evaluated all of
+them together: a row of the table of ensembles as well. With `reference`, a group's number or overrides that fit one
+group, they may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
 `<!-- end of NAME -->`, in which every group is compared with that one. `differ` names what else may: commit, cpu,
 threads, gpus, precision, torch.
 The tables and the picture are made of all records, and of nothing else; `benchmarks/rerun.py` trains one again.
@@ -23,13 +23,14 @@ from matplotlib.axes import Axes
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.data.options import PROJECT
+from vgg_cifar.errors import UserError
 from vgg_cifar.results import records, tables
 
 RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
 KNOWN: dict[str, str | None] = {
-    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "together": None,
+    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "ensemble": None,
 }  # fmt: skip
 
 
@@ -39,6 +40,8 @@ def main() -> None:
     register_resolvers()
     found = records.read(RECORDS)
     made = None
+    if given["runs"] is None and any(given.values()):
+        raise UserError(f"runs: {', '.join(key for key in given if given[key])} say how to record runs; which ones?")
     if given["runs"] is not None:
         made = records.record(
             [Path(each).expanduser().absolute() for each in listed(given["runs"])],
@@ -47,7 +50,7 @@ def main() -> None:
             differ=listed(given["differ"]),
             reference=given["reference"],
             metric=given["metric"],
-            evaluation=None if given["together"] is None else Path(given["together"]).expanduser().absolute(),
+            evaluation=None if given["ensemble"] is None else Path(given["ensemble"]).expanduser().absolute(),
         )
         found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
     pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)

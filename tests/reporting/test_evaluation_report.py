@@ -18,6 +18,7 @@ from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.findings import Findings
 from vgg_cifar.reporting.evaluation_report import write_evaluation
+from vgg_cifar.reporting.terminal import evaluated
 from vgg_cifar.runs.folder import RunFolder
 
 
@@ -48,6 +49,23 @@ def test_the_page_tells_what_was_found(found: Findings, page: Path) -> None:
     assert "gaussian noise" in text
     assert "which was fitted on held-out images alone" in text
     assert str(found.members[0].folder.path) in text
+
+
+def test_each_of_several_networks_is_told_of_by_itself(
+    found: Findings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = trained(tmp_path / "other", "trainer.max_epochs=1", "seed=1")
+    both = asked(found.members[0].folder, other, tta="flip")
+    page = write_evaluation(both, tmp_path / "both")
+    text = " ".join(Read(page).text.split())
+    evaluated(both, page)
+    printed = " ".join(capsys.readouterr().out.split())
+    for member in both.metrics["members"]:
+        name, plain, views = f"{member['run']} by itself", member["test/top1"], member["tta"]["test/top1"]
+        assert f"{name}{plain:.2%}" in text
+        assert f"{name}, mean over 2 views of each image (tta=flip){views:.2%}" in text
+        assert f"{name}: top-1 {plain:.2%}, of 2 views {views:.2%}" in printed
+    assert f"commit {both.metrics['git']['commit']}" in text
 
 
 def test_every_class_has_a_row_the_least_recognised_first(found: Findings, page: Path) -> None:

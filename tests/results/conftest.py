@@ -18,25 +18,26 @@ OF_A_RUN = {
 
 @pytest.fixture
 def evaluation(tmp_path: Path) -> Callable[..., Path]:
-    """Make what an evaluation of networks leaves, of their accuracies: alone, by two views, together, and both."""
+    """Make what an evaluation of networks leaves, of their accuracies: each alone, with TTA, together, and both."""
 
     def make(
-        alone: Sequence[float],
-        by_views: Sequence[float] = (),
+        single: Sequence[float],
+        single_tta: Sequence[float] = (),
         together: float = 0.0,
-        together_by_views: float = 0.0,
+        together_tta: float = 0.0,
         **changed: Any,
     ) -> Path:
-        members: list[dict[str, Any]] = [{"test/top1": each} for each in alone]
-        for member, accuracy in zip(members, by_views, strict=False):
-            member["tta"] = {"name": "flip", "views": 2, "test/top1": accuracy}
+        members: list[dict[str, Any]] = [{"test/top1": each, "test/top5": 0.9} for each in single]
+        if single_tta:
+            for member, accuracy in zip(members, single_tta, strict=True):
+                member["tta"] = {"name": "flip", "views": 2, "test/top1": accuracy}
         metrics = {"git": {"commit": "abcdef0123", "dirty": False}, "accelerator": "cpu", "precision": "32-true"}
         if len(members) == 1:
             metrics |= members[0]
         else:
             metrics |= {"members": members, "test/top1": together}
-            if by_views:
-                metrics["tta"] = {"name": "flip", "views": 2, "test/top1": together_by_views}
+            if single_tta:
+                metrics["tta"] = {"name": "flip", "views": 2, "test/top1": together_tta}
         folder = tmp_path / f"evaluation_{len(list(tmp_path.glob('evaluation_*')))}"
         folder.mkdir()
         (folder / "metrics.json").write_text(json.dumps(metrics | changed))

@@ -130,17 +130,66 @@ def test_an_evaluation_of_other_networks_or_by_unknown_files_is_refused(
     seeds: Make, tmp_path: Path, evaluation: Callable[..., Path]
 ) -> None:
     runs = [seeds([0.5, 0.6])[0].path.parent]
-    with pytest.raises(UserError, match=r"together: .*nowhere holds no evaluation; evaluate\.py run="):
+    with pytest.raises(UserError, match=r"ensemble: .*nowhere holds no evaluation; evaluate\.py run="):
         records.record(runs, evaluation=tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"is of networks with test/top1 0\.5000, 0\.7000, the record of 0\.5000, 0"):
+    with pytest.raises(UserError, match=r"with test/top1 0\.5000, 0\.7000, the record 0\.5000, 0\.6000; ask"):
         records.record(runs, evaluation=evaluation([0.5, 0.7]))
-    with pytest.raises(UserError, match="ask all of its runs, and no others"):
+    with pytest.raises(UserError, match="ask all of its runs and no others"):
+        records.record(runs, evaluation=evaluation([0.5], [0.5]))
+    with pytest.raises(UserError, match="is of one network without views"):
         records.record(runs, evaluation=evaluation([0.5]))
-    for unknown in ({"commit": "abc", "dirty": True}, {"commit": None, "dirty": None}):
+    for commit, dirty in (("abc", True), (None, None), ("abc", None)):
+        unknown = {"commit": commit, "dirty": dirty}
         with pytest.raises(UserError, match="was made by files that no commit holds"):
             records.record(runs, evaluation=evaluation([0.6, 0.5], git=unknown))
     with pytest.raises(UserError, match="leave reference= out"):
         records.record(runs, evaluation=evaluation([0.5, 0.6]), reference="1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "metrics.json cannot be read"),
+        ("[]", "holds no evaluation"),
+        ('{"test/top1": 0.5}', r"metrics\.json is damaged, or of an older evaluate\.py; ask again"),
+        ('{"git": {"commit": "a", "dirty": false}, "members": ["mine"]}', r"metrics\.json is damaged"),
+        (
+            '{"git": {"commit": "a", "dirty": false}, "tta": {}, "accelerator": "cpu", "precision": "32-true", '
+            '"test/top1": 0.5, "test/top5": 0.9}',
+            r"metrics\.json is damaged",
+        ),
+    ],
+)
+def test_an_evaluation_that_is_none_or_damaged_is_refused(
+    seeds: Make, tmp_path: Path, evaluation: Callable[..., Path], text: str, said: str
+) -> None:
+    seeds([0.5])
+    folder = evaluation([0.5], [0.5])
+    (folder / "metrics.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        records.record([tmp_path / "runs"], evaluation=folder)
+
+
+def test_a_record_keeps_what_an_evaluation_really_finds(
+    train: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vgg_cifar.evaluation import evaluating
+    from vgg_cifar.evaluation.options import EvaluationOptions
+    from vgg_cifar.reporting.evaluation_report import write_evaluation
+    from vgg_cifar.runs import manifest
+    from vgg_cifar.trained import restore
+
+    for module in (manifest, evaluating):
+        monkeypatch.setattr(module, "git_state", lambda: {"commit": "abcdef0123", "dirty": False})
+    folders = [train("trainer.max_epochs=1", f"seed={seed}", to=f"runs/{seed}") for seed in (0, 1)]
+    found = evaluating.evaluate([restore(each) for each in reversed(folders)], EvaluationOptions(tta="flip"))
+    assert found is not None
+    write_evaluation(found, tmp_path / "both", report=False)
+    kept = records.record([tmp_path / "runs"], evaluation=tmp_path / "both")["ensemble"]
+    assert kept["single"] == [each.read_result()["test/top1"] for each in folders]
+    assert len(kept["single_tta"]) == 2
+    assert (kept["commit"], kept["tta"]) == ("abcdef0123", "flip")
+    assert (kept["ensemble"], kept["ensemble_tta"]) == (found.metrics["test/top1"], found.metrics["tta"]["test/top1"])
 
 
 def test_a_record_is_read_as_it_was_written_and_an_epoch_is_a_line(seeds: Make, tmp_path: Path) -> None:

@@ -33,24 +33,24 @@ def test_a_row_has_mean_and_deviation_over_seeds_and_what_it_took(seeds: Make, t
     ]  # fmt: skip
 
 
-def test_networks_that_were_asked_together_have_a_row_and_have_read_the_test_set_once_more(
+def test_an_ensemble_has_a_row_with_the_mean_of_single_networks_beside(
     seeds: Make, tmp_path: Path, evaluation: Callable[..., Path]
 ) -> None:
     seeds([0.7, 0.72], to="two")
     seeds([0.6], to="one")
     seeds([0.5], to="none")
     found = [
-        records.record([tmp_path / "two"], name="two", evaluation=evaluation([0.7, 0.72], [0.71, 0.74], 0.75, 0.76)),
-        records.record([tmp_path / "one"], name="one", evaluation=evaluation([0.6])),
+        records.record([tmp_path / "two"], name="two", evaluation=evaluation([0.72, 0.7], [0.74, 0.71], 0.75, 0.76)),
+        records.record([tmp_path / "one"], name="one", evaluation=evaluation([0.6], [0.65])),
         records.record([tmp_path / "none"], name="none"),
     ]
-    text = tables.together(found)
+    assert found[0]["ensemble"]["single_tta"] == [0.71, 0.74], "in the order of the seeds"
+    text = tables.ensembles(found)
     assert cells(text, "`two`") == [
         "`two`", "2", "71.00%", "72.50%", "75.00%", "76.00%", "flip", "cpu, 32-true, commit abcdef0",
     ]  # fmt: skip
-    assert cells(text, "`one`")[1:-1] == ["1", "60.00%", NOTHING, NOTHING, NOTHING, NOTHING]
+    assert cells(text, "`one`")[1:-1] == ["1", "60.00%", "65.00%", NOTHING, NOTHING, "flip"]
     assert "none" not in text
-    assert [cells(tables.table(found), f"`{name}`")[-1] for name in ("two", "one", "none")] == ["4 x", "2 x", "1 x"]
 
 
 def test_one_seed_has_no_deviation_and_the_best_comes_first(seeds: Make, tmp_path: Path) -> None:

@@ -235,7 +235,8 @@ from vgg_cifar import standalone
 from vgg_cifar.sweeps import slurm
 from sweeps.test_slurm import options
 standalone.command = pretended.command
-jobs = [pretended.job(Path(sys.argv[3]), number, "gate=" + sys.argv[4]) for number in range(int(sys.argv[5]))]
+folder, gate, count, *told_to = sys.argv[3:]
+jobs = [pretended.job(Path(folder), number, "gate=" + gate, *told_to) for number in range(int(count))]
 pretended.Told(jobs, pool=slurm.pool(options()))
 """
 
@@ -265,13 +266,14 @@ def test_jobs_outlive_a_sweep_that_is_killed_and_are_found_again(
     assert len(queue.jobs()) == 2
 
 
-def test_a_job_that_finishes_while_it_is_looked_for_is_not_submitted_again(
-    tmp_path: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("does", "state", "code"), [("finish", "COMPLETED", 0), ("raise", "FAILED", 1)])
+def test_a_job_that_ends_while_it_is_looked_for_is_not_submitted_again(
+    tmp_path: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch, does: str, state: str, code: int
 ) -> None:
-    gate = tmp_path / "gate"
-    each = job(tmp_path, 0, f"gate={gate}")
+    gate, told_to = tmp_path / "gate", [f"does={does}", "at=3"]
+    each = job(tmp_path, 0, f"gate={gate}", *told_to)
     sources = [str(SOURCES), str(SOURCES.parent / "tests")]
-    sweep = subprocess.Popen([sys.executable, "-c", KILLED, *sources, str(tmp_path), str(gate), "1"])
+    sweep = subprocess.Popen([sys.executable, "-c", KILLED, *sources, str(tmp_path), str(gate), "1", *told_to])
     wait_until(lambda: starts(each))
     sweep.kill()
     sweep.wait()
@@ -281,12 +283,15 @@ def test_a_job_that_finishes_while_it_is_looked_for_is_not_submitted_again(
     def find(self: cluster.Cluster, name: str, since: float) -> str | None:
         if found:  # once it has been seen to be under way
             gate.touch()
-            wait_until(lambda: queue.states() == ["COMPLETED"])
+            wait_until(lambda: queue.states() == [state])
         found.append(finds(self, name, since))
         return found[-1]
 
     monkeypatch.setattr(cluster.Cluster, "find", find)
-    assert told([each]).code == 0
+    seen = told([each])
+    assert seen.code == code
+    if does == "raise":
+        assert seen.line("job 0 failed") == "job 0 failed after : epoch 3 cannot be (run by another process)"
     assert found == ["100", None]
     assert starts(each) == [0]
     assert len(queue.jobs()) == 1

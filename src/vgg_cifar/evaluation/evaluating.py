@@ -59,6 +59,7 @@ def evaluate(
     with Asking(members, options.devices) as ask:
         images = ask.counted(split, options.split)
         metrics = _heading(members, options, ask, len(images))
+        metrics["git"] = git_state() if known is None else members[0].folder.last_process()["git"]
         own = ask.each(images, options.split) if known is None else [known]
         logits = together(own)
         scores, temperature, calibrated = Scores.of(logits, images.labels, dataset.superclass_of), None, None
@@ -70,15 +71,14 @@ def evaluate(
                 calibrated = Scores.of(logits / temperature, images.labels, dataset.superclass_of)
         metrics |= _metrics(scores, calibrated, temperature, options.split, dataset.classes)
         numbers = partial(_numbers, images, dataset, options.split)
-        each_alone = [numbers(logits) for logits in own]
+        alone = [numbers(each) for each in own] if len(members) > 1 else []
         if options.tta != "none":
             viewed = augmented(ask, images, own, options.split, options.tta)
-            of_views = {"name": options.tta, "views": len(VIEWS[options.tta])}
-            metrics["tta"] = of_views | numbers(together(viewed))
-            for alone, logits in zip(each_alone, viewed, strict=True):
-                alone["tta"] = of_views | numbers(logits)
-        if len(members) > 1:
-            metrics["members"] = _by_themselves(members, each_alone)
+            views = {"name": options.tta, "views": len(VIEWS[options.tta])}
+            metrics["tta"] = views | numbers(together(viewed))
+            alone = [found | {"tta": views | numbers(each)} for found, each in zip(alone, viewed, strict=False)]
+        if alone:
+            metrics["members"] = _by_themselves(members, alone)
         if options.corruptions:
             metrics["corruptions"] = corrupted(ask, images, options.split, options.corruptions)
         if not ask.first:
@@ -114,7 +114,6 @@ def _heading(members: Sequence[Trained], options: EvaluationOptions, ask: Asking
     return {
         "split": options.split,
         "images": images,
-        "git": git_state(),
         "checkpoint": only.checkpoint if only else None,
         "epoch": only.epoch if only else None,
         "accelerator": chosen["accelerator"],

@@ -230,16 +230,21 @@ def _costs(found: Findings) -> list[tuple[str, str]]:
 
 def _origins(found: Findings) -> list[tuple[str, str]]:
     """Where a number comes from: command, commit, hardware."""
+
+    def commit(git: dict[str, Any]) -> str:
+        return f"{git.get('commit') or 'unknown'}{', with changes' if git.get('dirty') else ''}"
+
     rows = []
     for member in found.members:
         process = member.folder.last_process()
-        git, hardware = process["git"], process["hardware"]
+        hardware = process["hardware"]
         rows += [
             ("run", str(member.folder.path)),
             ("trained by", redacted(" ".join(process["command"]))),
-            ("commit", f"{git.get('commit') or 'unknown'}{', with changes' if git.get('dirty') else ''}"),
+            ("commit", commit(process["git"])),
             ("seed", str(member.config.seed)),
             ("trained on", ", ".join(hardware.get("gpus") or [hardware.get("cpu") or "unknown"])),
         ]
     metrics = found.metrics
-    return [*rows, ("asked on", f"{metrics['accelerator']}, {metrics['precision']}")]
+    asked = f"{metrics['accelerator']}, {metrics['precision']}, commit {commit(metrics['git'])}"
+    return [*rows, ("asked on", asked)]

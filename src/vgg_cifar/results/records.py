@@ -20,7 +20,7 @@ from vgg_cifar.config import is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import did_you_mean
 from vgg_cifar.reporting.formatting import is_share
-from vgg_cifar.results.together import together
+from vgg_cifar.results.ensembles import ensemble
 from vgg_cifar.runs.curves import by_epoch
 from vgg_cifar.runs.folder import write
 
@@ -56,7 +56,7 @@ def record(
         of what a run computes; `commits`, `packages`, `hardware`, `data`, and under `differ` what of these was not the
         same, every value of it. `rows`, the reference first: the `overrides` and parts of the `config` of its own, and
         its `runs`: `seed`, `start`, how often `resumed`, `result`, and of a single row the course by `epochs`.
-        `together`, where there is an evaluation: see `together.together`.
+        `ensemble`, where there is an evaluation: see `ensembles.ensemble`.
 
     Raises:
         UserError: if there are no such runs, or they make no such record.
@@ -64,7 +64,7 @@ def record(
     if reference is None and metric not in (None, TEST):
         raise UserError("metric: is for rows that are compared; give reference= too")
     if reference is not None and evaluation is not None:
-        raise UserError("together: is for runs that differ in their seed alone; leave reference= out")
+        raise UserError("ensemble: is for runs that differ in their seed alone; leave reference= out")
     runs, _ = find(sources)
     _refuse_unfinished(runs)
     metric = metric or (TEST if reference is None else VALIDATION)
@@ -86,7 +86,7 @@ def record(
     typed = [_overrides(group.runs[0]) for group in rows]
     shared = [each for each in typed[0] if all(each in others for others in typed)]
     config, manifest = telling(first.runs[0].raw), first.runs[0].manifest
-    asked = {} if evaluation is None else {"together": together(evaluation, runs)}
+    asked = {} if evaluation is None else {"ensemble": ensemble(evaluation, list(_by_seed(first)))}
     return {
         "name": name,
         "note": note,

@@ -26,17 +26,18 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(_line(_cells(each)) for each in best_first(records))])
 
 
-def together(records: Sequence[dict[str, Any]]) -> str:
-    """A row for each record whose networks were asked together: one of them in the mean, all, and by views."""
-    head = ("run", "networks", "one", "one, by views", "together", "together, by views", "views", "asked")
+def ensembles(records: Sequence[dict[str, Any]]) -> str:
+    """A row for each record whose networks were evaluated together: the mean of single ones, all, and with views."""
+    head = ("run", "networks", "single", "single + TTA", "ensemble", "ensemble + TTA", "TTA", "evaluated")
     lines = [_line(head), f"| --- |{' ---: |' * (len(head) - 1)}"]
     for record in best_first(records):
-        if (found := record.get("together")) is not None:
-            one, one_by_views = (found[name] and fmean(found[name]) for name in ("alone", "alone_views"))
-            shares = (one, one_by_views, found["together"], found["together_views"])
+        if (found := record.get("ensemble")) is not None:
+            single, single_tta = (found[name] and fmean(found[name]) for name in ("single", "single_tta"))
+            shares = (single, single_tta, found["ensemble"], found["ensemble_tta"])
             cells = (NOTHING if share is None else score(share, "test/top1") for share in shares)
-            asked = f"{found['accelerator']}, {found['precision']}, commit {found['commit'][:7]}"
-            lines.append(_line([f"`{record['name']}`", f"{found['networks']}", *cells, found["tta"] or NOTHING, asked]))
+            how = f"{found['accelerator']}, {found['precision']}, commit {found['commit'][:7]}"
+            networks = f"{len(found['single'])}"
+            lines.append(_line([f"`{record['name']}`", networks, *cells, found["tta"] or NOTHING, how]))
     return "\n".join(lines)
 
 
@@ -110,11 +111,13 @@ def filled(pages: dict[str, str], records: Sequence[dict[str, Any]]) -> dict[str
     """Pages by name, whose tables and list of sources are made anew of the records.
 
     Raises:
-        UserError: as `fill`, and if a record that compares has no place on any page.
+        UserError: as `fill`, and if a record that compares has no place on any page, or one that is taken.
     """
-    contents = {"table": table(records), "sources": sources(records), "together": together(records)}
+    contents = {"table": table(records), "sources": sources(records), "ensembles": ensembles(records)}
     compared = {each["name"]: ablation(each) for each in records if len(each["rows"]) > 1}
     for name in compared:
+        if name in contents:
+            raise UserError(f"name: the pages have {', '.join(contents)} of their own; give another name=")
         if not any(f"<!-- {name} -->" in text for text in pages.values()):
             raise UserError(f"{', '.join(pages)}: none has the line <!-- {name} -->")
     return {page: fill(text, contents | compared) for page, text in pages.items()}
@@ -168,8 +171,7 @@ def _cells(record: dict[str, Any]) -> Iterator[str]:
     yield duration(median(over("train_seconds")))
     yield rate(median(over("images_per_second")))
     yield device(record["hardware"])
-    asked = record["together"]["networks"] if "together" in record else 0
-    yield f"{sum(over('test_reads')) + asked:g} x"
+    yield f"{sum(over('test_reads')):g} x"
 
 
 def _scattered(found: Estimate | None, metric: str) -> str:

@@ -49,8 +49,9 @@ class Attempt(Protocol):
         """Until it has ended."""
 
 
-Start = Callable[[Job, Share, Lock], Attempt]
-"""Starts a job in its share; its claim is held already, and is the attempt's from then on."""
+Start = Callable[[Job, Share, Lock], Attempt | None]
+"""Starts a job in its share; its claim is held already, and is the attempt's from then on. None: another process had
+started it, and it has ended just now."""
 
 
 class Running(NamedTuple):
@@ -121,9 +122,14 @@ class Pool:
             if result.get("status") == FINISHED:
                 claim.release()
                 return FINISHED
-            if result.pop("error", None) is not None:  # what it says from now on is of this attempt
+            # what it says from now on is of this attempt
+            if result.pop("error", None) is not None or result.get("status") == "failed":
                 job.folder.write_result(result | {"status": "interrupted"})
-            return self._start(job, share, claim)
+            attempt = self._start(job, share, claim)
+            if attempt is None:
+                claim.release()
+                return ELSEWHERE
+            return attempt
         except BaseException:
             claim.release()
             raise

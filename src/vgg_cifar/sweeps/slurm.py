@@ -32,8 +32,6 @@ REASONS = {
     UNKNOWN: "SLURM knows nothing any more of its job {number}; it can go on",
 }
 """What a state of SLURM's means for the job."""
-NONE = ""
-"""The id of no job: SLURM knows nothing of it."""
 MAY_GO_ON = ("CANCELLED", "PREEMPTED", "REVOKED", UNKNOWN)
 """States in which nothing is wrong with the job itself."""
 
@@ -47,7 +45,7 @@ def pool(options: SlurmOptions) -> Pool:
     cluster = Cluster()
     return Pool(
         Queue(options.jobs, cluster),
-        start=lambda job, _, claim: Submitted(job, claim, cluster, options),
+        start=lambda job, _, claim: _started(job, claim, cluster, options),
         is_under_way=lambda job: _is_under_way(job, cluster),
     )
 
@@ -87,42 +85,24 @@ class Queue:
 
 
 class Submitted:
-    """A job that SLURM has; one that an earlier process submitted is found again.
+    """A job that SLURM has.
 
     Args:
         job: which.
         claim: held already.
-        cluster: to run it.
-        options: of the launcher.
-
-    Raises:
-        RunError: if SLURM refuses it.
+        cluster: which has it.
+        number: its id.
+        since: where in its output this attempt's begins, bytes.
     """
 
-    def __init__(self, job: Job, claim: Lock, cluster: Cluster, options: SlurmOptions) -> None:
+    def __init__(self, job: Job, claim: Lock, cluster: Cluster, number: str, since: int) -> None:
         self.job = job
+        self.number = number
         self.started = time.monotonic()
         self._claim = claim
         self._cluster = cluster
+        self._since = since
         self._asked_to_stop = False
-        with appended(job.output) as output:
-            self._since = output.tell()
-        self.number = _found(job, cluster) or self._submitted_unless_finished(options)
-
-    def _submitted_unless_finished(self, options: SlurmOptions) -> str:
-        # An earlier process's job may have ended since the folder was read: there is nothing left to submit then.
-        return NONE if status_of(self.job) == FINISHED else self._submitted(options)
-
-    def _submitted(self, options: SlurmOptions) -> str:
-        path = _script_of(self.job)
-        write(path, script(self.job, options, Path.cwd()))
-        try:
-            return self._cluster.submit(path)
-        except RunError:
-            number = self._cluster.find(name(self.job), since=time.time())  # it may have come through all the same
-            if number is None:
-                raise
-            return number
 
     def stop(self) -> None:
         """Ask it to save its step and end, or not to begin."""
@@ -160,6 +140,32 @@ class Submitted:
             )
         finally:
             self._claim.release()
+
+
+def _started(job: Job, claim: Lock, cluster: Cluster, options: SlurmOptions) -> Submitted | None:
+    """A job that SLURM is given, or has from an earlier process; None if it had, and the job has just ended there.
+
+    Raises:
+        RunError: if SLURM refuses it.
+    """
+    with appended(job.output) as output:
+        since = output.tell()
+    number = _found(job, cluster)
+    if number is None and not _has_ended(job):
+        path = _script_of(job)
+        write(path, script(job, options, Path.cwd()))
+        try:
+            number = cluster.submit(path)
+        except RunError:
+            number = cluster.find(name(job), since=time.time())  # it may have come through all the same
+            if number is None and not _has_ended(job):
+                raise
+    return None if number is None else Submitted(job, claim, cluster, number, since)
+
+
+def _has_ended(job: Job) -> bool:
+    """Whether it finished or failed since it was about to be started: no earlier failure is left in its folder then."""
+    return status_of(job) in (FINISHED, "failed")
 
 
 def _script_of(job: Job) -> Path:
