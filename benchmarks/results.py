@@ -29,6 +29,8 @@ from vgg_cifar.results import records, tables
 RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
+DARK_AND_LIGHT = plt.colormaps["tab20"].colors  # type: ignore[attr-defined]
+COLOURS = [*DARK_AND_LIGHT[::2], *DARK_AND_LIGHT[1::2]]
 KNOWN: dict[str, str | None] = {
     "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "ensemble": None,
 }  # fmt: skip
@@ -68,7 +70,7 @@ def draw(found: list[dict[str, Any]]) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
     longest = [len(record["rows"][0]["runs"][0]["epochs"]) for record in found]
     for number, record in enumerate(found):
-        colour = f"C{number}"
+        colour = COLOURS[number % len(COLOURS)]
         runs = record["rows"][0]["runs"]
         for axes, metric, scale in ((left, "loss", 1.0), (right, "top1", 100.0)):
             curve(axes, runs, f"train/{metric}", scale, colour, "--")
@@ -90,7 +92,7 @@ def draw(found: list[dict[str, Any]]) -> None:
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
-def curve(axes: Axes, runs: list[dict[str, Any]], name: str, scale: float, colour: str, style: str) -> None:
+def curve(axes: Axes, runs: list[dict[str, Any]], name: str, scale: float, colour: Any, style: str) -> None:
     by_epoch: dict[int, list[float]] = {}
     for run in runs:
         for row in run["epochs"]:
