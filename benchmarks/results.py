@@ -43,7 +43,8 @@ def main() -> None:
     found = records.read(RECORDS)
     made = None
     if given["runs"] is None and any(given.values()):
-        raise UserError(f"runs: {', '.join(key for key in given if given[key])} say how to record runs; which ones?")
+        said = ", ".join(f"{key}=" for key in given if given[key])
+        raise UserError(f"runs: which ones? {said} is for recording runs; give runs=FOLDER too")
     if given["runs"] is not None:
         made = records.record(
             [Path(each).expanduser().absolute() for each in listed(given["runs"])],

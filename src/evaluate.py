@@ -26,6 +26,9 @@ def main() -> int:
     sources = _sources(given["run"])
     if not sources:
         raise UserError("run: which one? run=outputs/train/...")
+    twice = next((each for each in sources if sources.count(each) > 1), None)
+    if twice is not None:
+        raise UserError(f"run: {twice} is named twice; name every run once")
     if len(sources) > 1 and given["to"] is None:
         raise UserError("to: several runs are evaluated together; say where it goes: to=FOLDER")
     options = options_of(EvaluationOptions, {key: given[key] for key in EvaluationOptions.model_fields})

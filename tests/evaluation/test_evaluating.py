@@ -59,6 +59,7 @@ def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     [
         ((), "error: run: which one? run=outputs/train/..."),
         (("run=a,b",), "error: to: several runs are evaluated together; say where it goes: to=FOLDER"),
+        (("run=a,b,a", "to=c"), "error: run: a is named twice; name every run once"),
         (("run=a", "tta=mirror"), "error: tta: should be 'none', 'flip' or 'multicrop', is 'mirror'"),
         (("run=a", "devices=none"), "error: devices: should be a valid integer, is 'none'"),
         (("run=a", "corruptions=-3"), "error: corruptions: should be greater than or equal to 0, is -3"),

@@ -132,9 +132,9 @@ def test_an_evaluation_of_other_networks_or_by_unknown_files_is_refused(
     runs = [seeds([0.5, 0.6])[0].path.parent]
     with pytest.raises(UserError, match=r"ensemble: .*nowhere holds no evaluation; evaluate\.py run="):
         records.record(runs, evaluation=tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"with test/top1 0\.5000, 0\.7000, the record 0\.5000, 0\.6000; ask"):
+    with pytest.raises(UserError, match=r"with test/top1 0\.5000, 0\.7000, the record 0\.5000, 0\.6000; evaluate its"):
         records.record(runs, evaluation=evaluation([0.5, 0.7]))
-    with pytest.raises(UserError, match="ask all of its runs and no others"):
+    with pytest.raises(UserError, match="is an evaluation of 1, the record is of 2; evaluate just its runs"):
         records.record(runs, evaluation=evaluation([0.5], [0.5]))
     with pytest.raises(UserError, match="is of one network without views"):
         records.record(runs, evaluation=evaluation([0.5]))

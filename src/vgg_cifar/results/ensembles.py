@@ -45,6 +45,11 @@ def _kept(folder: Path, asked: dict[str, Any], runs: Sequence[Run]) -> dict[str,
         raise UserError(f"ensemble: {folder} was made by files that no commit holds; commit them and ask again")
     if not (several or viewed):
         raise UserError(f"ensemble: {folder} is of one network without views; ask with tta=flip, or several runs")
+    there = len(asked["members"]) if several else 1
+    if there != len(runs):
+        raise UserError(
+            f"ensemble: {folder} is an evaluation of {there}, the record is of {len(runs)}; evaluate just its runs"
+        )
     members = _in_order(folder, asked["members"] if several else [asked], runs)
     return {
         "commit": git["commit"],
@@ -67,11 +72,11 @@ def _in_order(folder: Path, members: list[dict[str, Any]], runs: Sequence[Run]) 
         if its:
             found.append(its[0])
             left.remove(its[0])
-    if left or len(found) < len(runs):
+    if left:
         there, here = _listed(members), _listed([run.result for run in runs])
         raise UserError(
-            f"ensemble: {folder} has networks with {TEST} {there}, the record {here}; ask all of its runs and no "
-            "others, on the kind of machine that they ran on"
+            f"ensemble: {folder} has networks with {TEST} {there}, the record {here}; evaluate its runs, "
+            "on the kind of machine that they ran on"
         )
     return found
 
