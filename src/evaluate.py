@@ -16,6 +16,7 @@ from vgg_cifar.command_line import guard, key_values, listed, quiet, register_re
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.options import EvaluationOptions
 from vgg_cifar.options import options_of
+from vgg_cifar.runs.placement import named
 
 OWN = ("run", "checkpoint", "to", "data.root", "allow")
 
@@ -23,9 +24,7 @@ OWN = ("run", "checkpoint", "to", "data.root", "allow")
 def main() -> int:
     """Evaluate, write, and compare with what the run itself found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
-    sources = _sources(given["run"])
-    if not sources:
-        raise UserError("run: which one? run=outputs/train/...")
+    sources = _sources(named(given["run"]))
     twice = next((each for each in sources if sources.count(each) > 1), None)
     if twice is not None:
         raise UserError(f"run: {twice} is named twice; name every run once")
@@ -52,9 +51,9 @@ def main() -> int:
     return 0
 
 
-def _sources(typed: str | None) -> list[str]:
+def _sources(typed: str) -> list[str]:
     """The runs; a folder may have a comma in its name."""
-    return [typed] if typed and Path(typed).expanduser().is_dir() else listed(typed)
+    return [typed] if Path(typed).expanduser().is_dir() else listed(typed) or [typed]
 
 
 if __name__ == "__main__":

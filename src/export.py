@@ -13,9 +13,9 @@ import vgg_cifar.interruptible  # noqa: F401
 import sys
 
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
-from vgg_cifar.errors import UserError
 from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.options import options_of
+from vgg_cifar.runs.placement import named
 
 OWN = ("run", "checkpoint", "data.root", "to", "allow")
 
@@ -23,8 +23,7 @@ OWN = ("run", "checkpoint", "data.root", "to", "allow")
 def main() -> int:
     """Export, and say what was found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
-    if given["run"] is None:
-        raise UserError("run: which one? run=outputs/train/...")
+    run = named(given["run"])
     typed = {key: given[key] for key in ExportOptions.model_fields}
     options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
     quiet()
@@ -33,7 +32,7 @@ def main() -> int:
     from vgg_cifar.reporting.export_summary import exported
     from vgg_cifar.runs.folder import RunFolder
 
-    folder = RunFolder.existing(given["run"], "run")
+    folder = RunFolder.existing(run, "run")
     found = export(folder, options, given["checkpoint"], given["data.root"], listed(given["allow"]), given["to"])
     exported(found, folder.export if given["to"] is None else RunFolder(given["to"]).path)
     return 0

@@ -25,6 +25,7 @@ from vgg_cifar.command_line import guard, key_values, listed
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import options_of
 from vgg_cifar.prediction.options import PredictionOptions
+from vgg_cifar.runs.placement import named
 
 OWN = ("run", "images", "checkpoint", "to", "allow")
 
@@ -34,20 +35,19 @@ def main() -> int:
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *PredictionOptions.model_fields]))
     if sum(each.startswith("images=") for each in sys.argv[1:]) > 1:  # as a shell makes of images={a,b}.png
         raise UserError("images: was given more than once; put commas between: images=a.png,b.png")
-    if given["run"] is None:
-        raise UserError("run: which one? run=outputs/train/...")
+    run = named(given["run"])
     options = options_of(PredictionOptions, {key: given[key] for key in PredictionOptions.model_fields})
     to = _target(given["to"])
     from vgg_cifar.prediction.files import find
     from vgg_cifar.runs.folder import RunFolder
 
-    RunFolder.existing(given["run"], "run")
+    RunFolder.existing(run, "run")
     sources = find(given["images"] or "", sys.stdin.buffer)
     if to and any(Path(each.name).absolute() == to for each in sources):
         raise UserError(f"to: {to} is one of the images")
     from vgg_cifar import load
 
-    predictor = load(given["run"], given["checkpoint"], allow=listed(given["allow"]))
+    predictor = load(run, given["checkpoint"], allow=listed(given["allow"]))
     from vgg_cifar.prediction.answering import answer
 
     return answer(predictor, sources, options.named(to.suffix if to else ""), options.top, to)

@@ -12,8 +12,8 @@ import vgg_cifar.interruptible  # noqa: F401
 import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
-from vgg_cifar.errors import UserError
 from vgg_cifar.options import quoted
+from vgg_cifar.runs.placement import named
 
 KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "allow": None, "hydra.searchpath": None}
 
@@ -21,8 +21,7 @@ KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "all
 def main() -> int:
     """Say what differs, train, say what came out."""
     given = key_values(sys.argv[1:], KNOWN)
-    if given["run"] is None:
-        raise UserError("run: which one? run=outputs/train/...")
+    run = named(given["run"])
     quiet()
     register_resolvers()
     typed = []
@@ -35,7 +34,7 @@ def main() -> int:
     from vgg_cifar.reproduction import reproduce
     from vgg_cifar.runs.folder import RunFolder
 
-    return reproduce(RunFolder.existing(given["run"], "run"), given["to"], typed)
+    return reproduce(RunFolder.existing(run, "run"), given["to"], typed)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ((), "error: run: which one? run=outputs/train/..."),
+        (("run=,",), "error: run: there is no run in {here}/, (no config.yaml)"),
         (("run=a,b",), "error: to: several runs are evaluated together; say where it goes: to=FOLDER"),
         (("run=a,b,a", "to=c"), "error: run: a is named twice; name every run once"),
         (("run=a", "tta=mirror"), "error: tta: should be 'none', 'flip' or 'multicrop', is 'mirror'"),
@@ -66,10 +66,10 @@ def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(
-    command: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...], line: str
+    command: Callable[..., subprocess.CompletedProcess[str]], arguments: tuple[str, ...], line: str, tmp_path: Path
 ) -> None:
     done = command("evaluate.py", *arguments)
-    assert (done.returncode, done.stderr.strip()) == (2, line)
+    assert (done.returncode, done.stderr.strip()) == (2, line.format(here=tmp_path))
 
 
 def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[..., RunFolder]) -> None:

@@ -173,7 +173,6 @@ def answer(typed: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        ([], "run: which one? run=outputs/train/..."),
         (["run=nowhere", "images=some"], "images: should be a valid integer or 'all', is 'some'"),
         (["run=nowhere", "int8=yes"], "int8: should be a valid boolean, is 'yes'"),
         (["run=nowhere", "format="], "format: should have at least 1 item, not 0, is ''"),
@@ -195,7 +194,7 @@ def test_a_mistake_is_one_line_and_nothing_is_made(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    named = [] if not typed or typed[0] == "run=nowhere" else [f"run={original.path}", f"to={tmp_path / 'to'}"]
+    named = [] if typed[0] == "run=nowhere" else [f"run={original.path}", f"to={tmp_path / 'to'}"]
     assert answer([*named, *typed], monkeypatch) == 2
     assert capsys.readouterr().err == f"error: {line.format(here=tmp_path)}\n"
     assert list(tmp_path.iterdir()) == []

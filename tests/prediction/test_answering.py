@@ -39,8 +39,8 @@ def predict(
 ) -> Predict:
     """Type `python src/predict.py run=... ...` in this process."""
 
-    def start(*words: str, run: str | None = f"{trained.path}") -> Said:
-        monkeypatch.setattr(sys, "argv", ["predict.py", *([f"run={run}"] if run else []), *words])
+    def start(*words: str, run: str = f"{trained.path}") -> Said:
+        monkeypatch.setattr(sys, "argv", ["predict.py", f"run={run}", *words])
         with pytest.raises(SystemExit) as ended:
             guard(script("predict").main)
         assert isinstance(ended.value.code, int)
@@ -184,8 +184,7 @@ def test_a_mistake_is_one_line_with_exit_code_2(
     assert line in said.err
 
 
-def test_a_run_has_to_be_named_and_be_there(predict: Predict) -> None:
-    assert predict("images=.", run=None) == (2, "", "error: run: which one? run=outputs/train/...\n")
+def test_a_run_has_to_be_there(predict: Predict) -> None:
     assert "run: there is no run in " in predict("images=.", run="nowhere").err
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import script
 
 import vgg_cifar
 from vgg_cifar.composition import compose_and_check
@@ -291,3 +292,42 @@ def test_several_machines_take_a_launcher(monkeypatch: pytest.MonkeyPatch) -> No
         placement.refuse_other_ranks(1, 2)
     monkeypatch.setenv("SLURM_PROCID", "1")
     placement.refuse_other_ranks(1, 2)
+
+
+ASKING = pytest.mark.parametrize("command", ["evaluate", "export", "predict", "reproduce"])
+"""The commands that are told a run."""
+
+
+def refused(command: str, monkeypatch: pytest.MonkeyPatch, outputs: Path, *typed: str) -> str:
+    """Why a command does not begin, where runs lie in `outputs`."""
+    monkeypatch.setattr(placement, "OUTPUTS", outputs)
+    monkeypatch.setattr(sys, "argv", [f"{command}.py", *typed])
+    with pytest.raises(UserError) as caught:
+        script(command).main()
+    return str(caught.value)
+
+
+@ASKING
+@pytest.mark.parametrize("typed", [[], ["run="]])
+def test_a_command_that_is_told_no_run_names_the_newest(
+    command: str, typed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outputs = tmp_path / "outputs"
+    for age, name in enumerate(["sweeps/mine/0", "quickstart/b", "train/c"]):
+        folder = outputs / name
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        os.utime(folder / "manifest.json", (1e9 - age, 1e9 - age))
+    assert refused(command, monkeypatch, outputs, *typed) == "run: which one? The newest is run=outputs/sweeps/mine/0"
+    os.utime(outputs / "quickstart" / "b" / "manifest.json", (2e9, 2e9))
+    assert refused(command, monkeypatch, outputs, *typed) == "run: which one? The newest is run=outputs/quickstart/b"
+
+
+@ASKING
+def test_a_command_that_is_told_no_run_says_where_there_is_none(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    line = f"run: which one? There is none in {tmp_path} yet; src/train.py makes one"
+    assert refused(command, monkeypatch, tmp_path) == line

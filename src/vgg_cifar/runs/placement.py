@@ -73,6 +73,24 @@ def begun_by_this_launch(path: Path) -> RunFolder | None:
     return folder if any(isinstance(each, dict) and each.get("launch") == ours for each in processes) else None
 
 
+def named(run: str | None) -> str:
+    """The run that a command was told.
+
+    Args:
+        run: as typed; None or empty if nothing was.
+
+    Raises:
+        UserError: if nothing was; it says which one is the newest in `outputs/`.
+    """
+    if run:
+        return run
+    begun = [*OUTPUTS.glob("*/*/manifest.json"), *OUTPUTS.glob("sweeps/*/*/manifest.json")]
+    if not begun:
+        raise UserError(f"run: which one? There is none in {OUTPUTS} yet; src/train.py makes one")
+    newest = max(begun, key=lambda file: file.stat().st_mtime).parent
+    raise UserError(f"run: which one? The newest is run={os.path.relpath(newest)}")
+
+
 def refuse_other_ranks(devices: int | str, num_nodes: int) -> None:
     """Refuse options that ask for other ranks than a launcher has started.
 
