@@ -55,6 +55,9 @@ def main() -> None:
             metric=given["metric"],
             evaluation=None if given["ensemble"] is None else Path(given["ensemble"]).expanduser().absolute(),
         )
+        images = made["config"]["data"]["name"]
+        if images != "cifar100":
+            raise UserError(f"runs: the pages are of runs on cifar100, these were on {images}")
         found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
     pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)
     if made is not None:

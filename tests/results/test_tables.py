@@ -144,22 +144,42 @@ def test_the_pages_say_what_the_records_say() -> None:
     assert tables.filled(pages, found) == pages
 
 
-def test_from_runs_to_record_tables_and_picture(
-    seeds: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def type_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Type `python benchmarks/results.py ...` in this process, with page, records and picture in `tmp_path`."""
     import results as script
 
-    seeds([0.5, 0.6])
+    def start(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["results.py", *words])
+        script.main()
+
     (tmp_path / "records").mkdir()
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     values: dict[str, Any] = {"RECORDS": tmp_path / "records", "PAGES": (page,), "PICTURE": tmp_path / "picture.svg"}
     for name, value in values.items():
         monkeypatch.setattr(script, name, value)
-    monkeypatch.setattr(sys, "argv", ["results.py", f"runs={tmp_path / 'runs'}", "name=mine", "note=Quick."])
-    script.main()
+    return start
+
+
+def test_from_runs_to_record_tables_and_picture(
+    seeds: Make, tmp_path: Path, type_results: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds([0.5, 0.6], "data=cifar100")
+    type_results(f"runs={tmp_path / 'runs'}", "name=mine", "note=Quick.")
+    page = (tmp_path / "page.md").read_text()
     assert (tmp_path / "records" / "mine.json").is_file()
-    assert "| `mine` | 2 |" in page.read_text()
-    assert "Quick." in page.read_text()
+    assert "| `mine` | 2 |" in page
+    assert "Quick." in page
     assert "<svg" in (tmp_path / "picture.svg").read_text()
     assert "| `mine` | 2 |" in capsys.readouterr().out
+
+
+def test_runs_on_other_images_have_no_place_on_the_pages(
+    seeds: Make, tmp_path: Path, type_results: Callable[..., None]
+) -> None:
+    seeds([0.5, 0.6])
+    with pytest.raises(UserError, match=r"^runs: the pages are of runs on cifar100, these were on synthetic$"):
+        type_results(f"runs={tmp_path / 'runs'}", "name=mine")
+    assert list((tmp_path / "records").iterdir()) == []
+    assert (tmp_path / "page.md").read_text() == PAGE
