@@ -9,7 +9,8 @@ them together: a row of the table of ensembles as well. With `reference`, a grou
 group, they may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
 `<!-- end of NAME -->`, in which every group is compared with that one. `differ` names what else may: commit, cpu,
 threads, gpus, precision, torch.
-The tables and the picture are made of all records, and of nothing else; `benchmarks/rerun.py` trains one again.
+The tables are made of all records, and of nothing else, README's and the picture of the highest row of each recipe;
+`benchmarks/rerun.py` trains one again.
 """
 
 import sys
@@ -29,8 +30,7 @@ from vgg_cifar.results import records, tables
 RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
-DARK_AND_LIGHT = plt.colormaps["tab20"].colors  # type: ignore[attr-defined]
-COLOURS = [*DARK_AND_LIGHT[::2], *DARK_AND_LIGHT[1::2]]
+COLOURS = plt.colormaps["tab10"].colors  # type: ignore[attr-defined]
 KNOWN: dict[str, str | None] = {
     "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "ensemble": None,
 }  # fmt: skip
@@ -64,7 +64,7 @@ def main() -> None:
         records.keep(RECORDS, made)
     for page in PAGES:
         page.write_text(pages[page.name])
-    draw(tables.best_first(found))
+    draw(tables.best_of_each(found))
     print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
 
 

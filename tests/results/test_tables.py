@@ -15,7 +15,10 @@ from vgg_cifar.runs.folder import RunFolder
 
 Make = Callable[..., list[RunFolder]]
 
-PAGE = "before\n<!-- table -->\nold\n<!-- end of table -->\nbetween\n<!-- sources -->\n<!-- end of sources -->\nafter\n"
+PAGE = (
+    "<!-- best -->\n<!-- end of best -->\nbefore\n<!-- table -->\nold\n<!-- end of table -->\nbetween\n"
+    "<!-- sources -->\n<!-- end of sources -->\nafter\n"
+)
 HARDWARE = {"cpu": "a CPU", "threads": 2, "gpus": []}
 
 
@@ -110,6 +113,28 @@ def test_rows_are_compared_over_the_seeds_that_they_share(seeds: Make, tmp_path:
 )
 def test_a_device_is_named_shortly(gpus: list[str], said: str) -> None:
     assert tables.device(HARDWARE | {"gpus": gpus}) == said
+
+
+@pytest.mark.parametrize(
+    ("cpu", "said"),
+    [
+        ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        ("Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz", "Intel Core i7-8650U"),
+        ("AMD EPYC 7B13", "AMD EPYC 7B13"),
+    ],
+)
+def test_a_processor_is_named_without_what_is_no_name(cpu: str, said: str) -> None:
+    assert tables.device(HARDWARE | {"cpu": cpu}) == f"{said}, 2 threads"
+
+
+def test_the_best_of_each_experiment_is_told_from_the_rest(seeds: Make, tmp_path: Path) -> None:
+    accuracies = {"low": 0.4, "high": 0.5, "another": 0.3, "alone": 0.2, "also_alone": 0.1}
+    typed = {"low": "twelve_epochs", "high": "twelve_epochs", "another": "record"}
+    for name, accuracy in accuracies.items():
+        said = ["data=synthetic", *([f"experiment={typed[name]}"] if name in typed else []), "optimizer.lr=0.2"]
+        seeds([accuracy], to=name, manifest={"overrides": said})
+    found = [records.record([tmp_path / name], name=name) for name in accuracies]
+    assert [each["name"] for each in tables.best_of_each(found)] == ["high", "another", "alone", "also_alone"]
 
 
 def test_a_page_is_filled_between_its_markers_and_keeps_the_rest(seeds: Make, tmp_path: Path) -> None:

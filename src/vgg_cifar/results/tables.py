@@ -103,8 +103,18 @@ def device(hardware: dict[str, Any]) -> str:
     """The processors that did the work, in a few letters."""
     counted = Counter(re.sub(r"^NVIDIA |[ -]?\d+ ?GB.*$", "", name) for name in hardware["gpus"])
     found = [f"{count} x {name}" if count > 1 else name for name, count in counted.items()]
+    cpu = re.sub(r"\((?:R|TM)\)| (?:Processor|CPU @.*)$", "", hardware["cpu"])
     threads = hardware["threads"]
-    return ", ".join(found) or f"{hardware['cpu']}, {threads} thread{'s' * (threads != 1)}"
+    return ", ".join(found) or f"{cpu}, {threads} thread{'s' * (threads != 1)}"
+
+
+def best_of_each(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each experiment the record that is highest in the table; what was typed without one is on its own."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in best_first(records):
+        typed = [*record["overrides"], *record["rows"][0]["overrides"]]
+        found.setdefault(next((each for each in typed if each.startswith("experiment=")), record["name"]), record)
+    return list(found.values())
 
 
 def filled(pages: dict[str, str], records: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -113,7 +123,12 @@ def filled(pages: dict[str, str], records: Sequence[dict[str, Any]]) -> dict[str
     Raises:
         UserError: as `fill`, and if a record that compares has no place on any page, or one that is taken.
     """
-    contents = {"table": table(records), "sources": sources(records), "ensembles": ensembles(records)}
+    contents = {
+        "best": table(best_of_each(records)),
+        "table": table(records),
+        "sources": sources(records),
+        "ensembles": ensembles(records),
+    }
     compared = {each["name"]: ablation(each) for each in records if len(each["rows"]) > 1}
     for name in compared:
         if name in contents:
