@@ -126,7 +126,28 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
     _refuse_what_no_file_can_hold(raw)
-    return raw, check(raw, _allowed(raw.pop("allow", []), parse(overrides)))
+    typed = parse(overrides)
+    try:
+        return raw, check(raw, _allowed(raw.pop("allow", []), typed))
+    except UserError as error:
+        raise UserError(f"{error}{_way_out(str(error), typed)}") from error
+
+
+def _way_out(message: str, typed: list[Override]) -> str:
+    """What to add to a refusal of an option that an experiment sets for another choice than the one typed."""
+    key = message.partition(":")[0]
+    if " has no such option" in message and not any(each.key_or_group == key for each in typed):
+        for name, content in _experiments(typed):
+            if key in flat(content):
+                return f"; experiment={name} sets it: add ~{key}"
+    return ""
+
+
+def _experiments(typed: Iterable[Override]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and content of every shipped experiment that was typed."""
+    for name in (str(each.value()) for each in typed if each.key_or_group == "experiment"):
+        if name in group_choices("experiment"):
+            yield name, yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {}
 
 
 def _refuse_what_no_file_can_hold(raw: dict[str, Any]) -> None:
@@ -190,8 +211,13 @@ def groups() -> list[str]:
 
 def default_choices() -> dict[str, str | None]:
     """What each group is if nothing is said."""
-    listed = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
-    return {name: choice for item in listed if isinstance(item, dict) for name, choice in item.items()}
+    return _choices(yaml.safe_load((CONF / "train.yaml").read_text()))
+
+
+def _choices(content: dict[str, Any]) -> dict[str, str | None]:
+    """What a file's list of defaults says of groups; of an experiment's, what it overrides."""
+    listed = [item for item in content.get("defaults", []) if isinstance(item, dict)]
+    return {name.removeprefix("override /"): choice for item in listed for name, choice in item.items()}
 
 
 def _allowed(packages: Any, typed: list[Override]) -> list[str]:
@@ -287,7 +313,10 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
     """Why an option cannot be set: it is not there, in the choices that were taken."""
     if key in groups():
         return f"{key}: expected one of {', '.join(group_choices(key))}"
-    taken = default_choices() | {each.key_or_group: each.value() for each in typed if each.key_or_group in groups()}
+    taken: dict[str, object] = {**default_choices()}
+    for _, content in _experiments(typed):
+        taken |= _choices(content)
+    taken |= {each.key_or_group: each.value() for each in typed if each.key_or_group in groups()}
     raw = {group: {"name": str(choice)} for group, choice in taken.items()}
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:
         known = [*keys(Config, raw), *groups(), "allow"]
