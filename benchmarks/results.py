@@ -9,8 +9,8 @@ them together: a row of the table of ensembles as well. With `reference`, a grou
 group, they may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
 `<!-- end of NAME -->`, in which every group is compared with that one. `differ` names what else may: commit, cpu,
 threads, gpus, precision, torch.
-The tables are made of all records, and of nothing else, README's and the picture of the highest row of each recipe;
-`benchmarks/rerun.py` trains one again.
+The tables are made of all records, and of nothing else. README's table and the picture have the highest row of each
+recipe alone. `benchmarks/rerun.py` trains one again.
 """
 
 import sys
@@ -55,9 +55,7 @@ def main() -> None:
             metric=given["metric"],
             evaluation=None if given["ensemble"] is None else Path(given["ensemble"]).expanduser().absolute(),
         )
-        images = made["config"]["data"]["name"]
-        if images != "cifar100":
-            raise UserError(f"runs: the pages are of runs on cifar100, these were on {images}")
+        refuse_other_images(made)
         found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
     pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)
     if made is not None:
@@ -66,6 +64,16 @@ def main() -> None:
         page.write_text(pages[page.name])
     draw(tables.best_of_each(found))
     print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
+
+
+def refuse_other_images(made: dict[str, Any]) -> None:
+    """The pages are of CIFAR-100, and a row of the table is of all its test images."""
+    for row in made["rows"]:
+        data = (made["config"] | row["config"])["data"]
+        if data["name"] != "cifar100":
+            raise UserError(f"runs: the pages are of runs on cifar100, one of these was on {data['name']}")
+        if len(made["rows"]) == 1 and data["test_size"] is not None:
+            raise UserError(f"runs: the table is of all test images, data.test_size={data['test_size']} was of some")
 
 
 def draw(found: list[dict[str, Any]]) -> None:

@@ -16,7 +16,8 @@ from vgg_cifar.command_line import guard, key_values, listed, quiet, register_re
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.options import EvaluationOptions
 from vgg_cifar.options import options_of
-from vgg_cifar.runs.placement import named
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.placement import required
 
 OWN = ("run", "checkpoint", "to", "data.root", "allow")
 
@@ -24,7 +25,7 @@ OWN = ("run", "checkpoint", "to", "data.root", "allow")
 def main() -> int:
     """Evaluate, write, and compare with what the run itself found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
-    sources = _sources(named(given["run"]))
+    sources = _sources(required(given["run"]))
     twice = next((each for each in sources if sources.count(each) > 1), None)
     if twice is not None:
         raise UserError(f"run: {twice} is named twice; name every run once")
@@ -36,7 +37,6 @@ def main() -> int:
     from vgg_cifar.evaluation.evaluating import evaluate
     from vgg_cifar.reporting.evaluation_report import write_evaluation
     from vgg_cifar.reporting.terminal import evaluated
-    from vgg_cifar.runs.folder import RunFolder
     from vgg_cifar.signals import Signals
     from vgg_cifar.trained import restore
 

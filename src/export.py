@@ -15,7 +15,8 @@ import sys
 from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.options import options_of
-from vgg_cifar.runs.placement import named
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.placement import required
 
 OWN = ("run", "checkpoint", "data.root", "to", "allow")
 
@@ -23,14 +24,13 @@ OWN = ("run", "checkpoint", "data.root", "to", "allow")
 def main() -> int:
     """Export, and say what was found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
-    run = named(given["run"])
+    run = required(given["run"])
     typed = {key: given[key] for key in ExportOptions.model_fields}
     options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
     quiet()
     register_resolvers()
     from vgg_cifar.exporting.exporting import export
     from vgg_cifar.reporting.export_summary import exported
-    from vgg_cifar.runs.folder import RunFolder
 
     folder = RunFolder.existing(run, "run")
     found = export(folder, options, given["checkpoint"], given["data.root"], listed(given["allow"]), given["to"])

@@ -25,7 +25,8 @@ from vgg_cifar.command_line import guard, key_values, listed
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import options_of
 from vgg_cifar.prediction.options import PredictionOptions
-from vgg_cifar.runs.placement import named
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.placement import required
 
 OWN = ("run", "images", "checkpoint", "to", "allow")
 
@@ -35,11 +36,10 @@ def main() -> int:
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *PredictionOptions.model_fields]))
     if sum(each.startswith("images=") for each in sys.argv[1:]) > 1:  # as a shell makes of images={a,b}.png
         raise UserError("images: was given more than once; put commas between: images=a.png,b.png")
-    run = named(given["run"])
+    run = required(given["run"])
     options = options_of(PredictionOptions, {key: given[key] for key in PredictionOptions.model_fields})
     to = _target(given["to"])
     from vgg_cifar.prediction.files import find
-    from vgg_cifar.runs.folder import RunFolder
 
     RunFolder.existing(run, "run")
     sources = find(given["images"] or "", sys.stdin.buffer)

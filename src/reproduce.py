@@ -13,7 +13,8 @@ import sys
 
 from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
 from vgg_cifar.options import quoted
-from vgg_cifar.runs.placement import named
+from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.runs.placement import required
 
 KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "allow": None, "hydra.searchpath": None}
 
@@ -21,7 +22,7 @@ KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "all
 def main() -> int:
     """Say what differs, train, say what came out."""
     given = key_values(sys.argv[1:], KNOWN)
-    run = named(given["run"])
+    run = required(given["run"])
     quiet()
     register_resolvers()
     typed = []
@@ -32,7 +33,6 @@ def main() -> int:
     if given["hydra.searchpath"] is not None:
         typed.append(f"hydra.searchpath={given['hydra.searchpath']}")
     from vgg_cifar.reproduction import reproduce
-    from vgg_cifar.runs.folder import RunFolder
 
     return reproduce(RunFolder.existing(run, "run"), given["to"], typed)
 

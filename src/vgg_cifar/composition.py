@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import yaml
 
@@ -67,15 +67,13 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
     Raises:
         UserError: if they cannot be composed.
     """
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf, open_dict
 
     typed = parse(overrides)
     _refuse_hydra_options(typed)
     try:
         with bounded(CONFIGURATION):
-            with initialize_config_dir(str(CONF), version_base="1.3"):
-                composed = compose("train", overrides, return_hydra_config=True)
+            composed = _composed(overrides)
             run, sweep = composed.hydra.run.dir, composed.hydra.sweep.dir
             folders = Path(str(run)).expanduser().absolute(), Path(str(sweep)).expanduser().absolute()
             settings = OmegaConf.to_container(composed.hydra, resolve=False)
@@ -87,6 +85,14 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
         raise UserError(_plainly(error, typed)) from error
     assert isinstance(settings, dict)
     return composed, flat({str(key): value for key, value in settings.items()}), folders
+
+
+def _composed(overrides: list[str]) -> DictConfig:
+    """What Hydra makes of overrides, its own settings included."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", overrides, return_hydra_config=True)
 
 
 def refuse_changes_of_hydra(composed: Composed) -> None:
@@ -127,27 +133,28 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     raw = {str(key): value for key, value in content.items()}
     _refuse_what_no_file_can_hold(raw)
     typed = parse(overrides)
+    allowed = _allowed(raw.pop("allow", []), typed)
     try:
-        return raw, check(raw, _allowed(raw.pop("allow", []), typed))
+        return raw, check(raw, allowed)
     except UserError as error:
-        raise UserError(f"{error}{_way_out(str(error), typed)}") from error
+        if way_out := _way_out(str(error), raw, typed):
+            raise UserError(f"{error}; {way_out}") from error
+        raise
 
 
-def _way_out(message: str, typed: list[Override]) -> str:
-    """What to add to a refusal of an option that an experiment sets for another choice than the one typed."""
+def _way_out(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
+    """What helps against the refusal of an option that an experiment sets for another choice than the one taken."""
     key = message.partition(":")[0]
-    if " has no such option" in message and not any(each.key_or_group == key for each in typed):
-        for name, content in _experiments(typed):
-            if key in flat(content):
-                return f"; experiment={name} sets it: add ~{key}"
-    return ""
-
-
-def _experiments(typed: Iterable[Override]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and content of every shipped experiment that was typed."""
-    for name in (str(each.value()) for each in typed if each.key_or_group == "experiment"):
+    group = key.partition(".")[0]
+    for name in [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]:
         if name in group_choices("experiment"):
-            yield name, yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {}
+            content = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {}
+            fits = {*keys(Config, raw), *(each.key_or_group for each in typed)}
+            unfit = [each for each in flat(content) if each.startswith(f"{group}.") and each not in fits]
+            if key in unfit:
+                away = " ".join(f"'~{each}'" for each in unfit)
+                return f"experiment={name} sets it: with {group}={raw[group]['name']} add {away}"
+    return ""
 
 
 def _refuse_what_no_file_can_hold(raw: dict[str, Any]) -> None:
@@ -211,13 +218,8 @@ def groups() -> list[str]:
 
 def default_choices() -> dict[str, str | None]:
     """What each group is if nothing is said."""
-    return _choices(yaml.safe_load((CONF / "train.yaml").read_text()))
-
-
-def _choices(content: dict[str, Any]) -> dict[str, str | None]:
-    """What a file's list of defaults says of groups; of an experiment's, what it overrides."""
-    listed = [item for item in content.get("defaults", []) if isinstance(item, dict)]
-    return {name.removeprefix("override /"): choice for item in listed for name, choice in item.items()}
+    listed = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
+    return {name: choice for item in listed if isinstance(item, dict) for name, choice in item.items()}
 
 
 def _allowed(packages: Any, typed: list[Override]) -> list[str]:
@@ -313,15 +315,23 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
     """Why an option cannot be set: it is not there, in the choices that were taken."""
     if key in groups():
         return f"{key}: expected one of {', '.join(group_choices(key))}"
-    taken: dict[str, object] = {**default_choices()}
-    for _, content in _experiments(typed):
-        taken |= _choices(content)
-    taken |= {each.key_or_group: each.value() for each in typed if each.key_or_group in groups()}
-    raw = {group: {"name": str(choice)} for group, choice in taken.items()}
+    raw = _of_choices(typed)
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:
         known = [*keys(Config, raw), *groups(), "allow"]
         return f"{key}: there is no such option{did_you_mean(key, known)}"
     return no_such_option(key, Config, raw)
+
+
+def _of_choices(typed: Iterable[Override]) -> dict[str, Any]:
+    """What the choices are, of all groups, without the options that were typed."""
+    from omegaconf import OmegaConf
+
+    may_choose = (*groups(), "hydra.searchpath")
+    try:
+        tree = _composed([str(each.input_line) for each in typed if each.key_or_group in may_choose])
+        return cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
+    except Exception:  # one of them cannot be taken, which is not what was asked
+        return {group: {"name": str(choice)} for group, choice in default_choices().items()}
 
 
 @cache

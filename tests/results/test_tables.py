@@ -120,6 +120,8 @@ def test_a_device_is_named_shortly(gpus: list[str], said: str) -> None:
     [
         ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
         ("Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz", "Intel Core i7-8650U"),
+        ("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", "Intel Xeon E5-2680 v4"),
+        ("AMD Opteron(tm) Processor 6376", "AMD Opteron 6376"),
         ("AMD EPYC 7B13", "AMD EPYC 7B13"),
     ],
 )
@@ -200,11 +202,28 @@ def test_from_runs_to_record_tables_and_picture(
     assert "| `mine` | 2 |" in capsys.readouterr().out
 
 
-def test_runs_on_other_images_have_no_place_on_the_pages(
-    seeds: Make, tmp_path: Path, type_results: Callable[..., None]
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ([], "the pages are of runs on cifar100, one of these was on synthetic"),
+        (["data=cifar100", "data.test_size=100"], "the table is of all test images, data.test_size=100 was of some"),
+    ],
+)
+def test_runs_on_other_images_have_no_place_in_the_table(
+    seeds: Make, tmp_path: Path, type_results: Callable[..., None], overrides: list[str], line: str
 ) -> None:
-    seeds([0.5, 0.6])
-    with pytest.raises(UserError, match=r"^runs: the pages are of runs on cifar100, these were on synthetic$"):
+    seeds([0.5, 0.6], *overrides)
+    with pytest.raises(UserError, match=f"^runs: {line}$"):
         type_results(f"runs={tmp_path / 'runs'}", "name=mine")
     assert list((tmp_path / "records").iterdir()) == []
     assert (tmp_path / "page.md").read_text() == PAGE
+
+
+def test_runs_on_other_images_are_not_compared(seeds: Make, tmp_path: Path, type_results: Callable[..., None]) -> None:
+    images = {"manifest": {"data": {"synthetic": "seed 0"}}}
+    seeds([0.5], "data=cifar100", to="runs/real", **images)
+    seeds([0.6], to="runs/other", **images)
+    (tmp_path / "page.md").write_text(f"{PAGE}<!-- mine -->\n<!-- end of mine -->\n")
+    with pytest.raises(UserError, match=r"^runs: the pages are of runs on cifar100, one of these was on synthetic$"):
+        type_results(f"runs={tmp_path / 'runs'}", "name=mine", "reference=data=cifar100")
+    assert list((tmp_path / "records").iterdir()) == []

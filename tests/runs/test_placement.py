@@ -309,19 +309,20 @@ def refused(command: str, monkeypatch: pytest.MonkeyPatch, outputs: Path, *typed
 
 @ASKING
 @pytest.mark.parametrize("typed", [[], ["run="]])
-def test_a_command_that_is_told_no_run_names_the_newest(
+def test_a_command_that_is_told_no_run_names_the_latest(
     command: str, typed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outputs = tmp_path / "outputs"
-    for age, name in enumerate(["sweeps/mine/0", "quickstart/b", "train/c"]):
+    for age, name in enumerate(["reruns/mine_1/0/0", "quickstart/b", "sweeps/mine/0"]):
         folder = outputs / name
         folder.mkdir(parents=True)
         (folder / "manifest.json").touch()
         os.utime(folder / "manifest.json", (1e9 - age, 1e9 - age))
-    assert refused(command, monkeypatch, outputs, *typed) == "run: which one? The newest is run=outputs/sweeps/mine/0"
+    line = "run: which one? The latest is run=outputs/"
+    assert refused(command, monkeypatch, outputs, *typed) == f"{line}reruns/mine_1/0/0"
     os.utime(outputs / "quickstart" / "b" / "manifest.json", (2e9, 2e9))
-    assert refused(command, monkeypatch, outputs, *typed) == "run: which one? The newest is run=outputs/quickstart/b"
+    assert refused(command, monkeypatch, outputs, *typed) == f"{line}quickstart/b"
 
 
 @ASKING

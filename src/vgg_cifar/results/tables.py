@@ -103,7 +103,7 @@ def device(hardware: dict[str, Any]) -> str:
     """The processors that did the work, in a few letters."""
     counted = Counter(re.sub(r"^NVIDIA |[ -]?\d+ ?GB.*$", "", name) for name in hardware["gpus"])
     found = [f"{count} x {name}" if count > 1 else name for name, count in counted.items()]
-    cpu = re.sub(r"\((?:R|TM)\)| (?:Processor|CPU @.*)$", "", hardware["cpu"])
+    cpu = re.sub(r"(?i)\((?:r|tm)\)| processor\b| cpu(?= )| @.*$", "", hardware["cpu"])
     threads = hardware["threads"]
     return ", ".join(found) or f"{cpu}, {threads} thread{'s' * (threads != 1)}"
 
@@ -112,8 +112,8 @@ def best_of_each(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of each experiment the record that is highest in the table; what was typed without one is on its own."""
     found: dict[str, dict[str, Any]] = {}
     for record in best_first(records):
-        typed = [*record["overrides"], *record["rows"][0]["overrides"]]
-        found.setdefault(next((each for each in typed if each.startswith("experiment=")), record["name"]), record)
+        experiments = [each for each in record["overrides"] if each.startswith("experiment=")]
+        found.setdefault(experiments[-1] if experiments else record["name"], record)
     return list(found.values())
 
 

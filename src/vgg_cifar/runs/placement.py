@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -73,22 +74,24 @@ def begun_by_this_launch(path: Path) -> RunFolder | None:
     return folder if any(isinstance(each, dict) and each.get("launch") == ours for each in processes) else None
 
 
-def named(run: str | None) -> str:
+def required(run: str | None) -> str:
     """The run that a command was told.
 
     Args:
         run: as typed; None or empty if nothing was.
 
     Raises:
-        UserError: if nothing was; it says which one is the newest in `outputs/`.
+        UserError: if nothing was; it says which one in `outputs/` was the last to begin or end.
     """
     if run:
         return run
-    begun = [*OUTPUTS.glob("*/*/manifest.json"), *OUTPUTS.glob("sweeps/*/*/manifest.json")]
+    begun = {}
+    for manifest in OUTPUTS.glob("**/manifest.json"):
+        with suppress(OSError):
+            begun[manifest.stat().st_mtime] = manifest.parent
     if not begun:
         raise UserError(f"run: which one? There is none in {OUTPUTS} yet; src/train.py makes one")
-    newest = max(begun, key=lambda file: file.stat().st_mtime).parent
-    raise UserError(f"run: which one? The newest is run={os.path.relpath(newest)}")
+    raise UserError(f"run: which one? The latest is run={os.path.relpath(begun[max(begun)])}")
 
 
 def refuse_other_ranks(devices: int | str, num_nodes: int) -> None:
