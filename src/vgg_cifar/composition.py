@@ -14,7 +14,7 @@ from vgg_cifar.config import Config, check
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
 from vgg_cifar.limits import bounded
-from vgg_cifar.options import did_you_mean, flat, keys, literal, no_such_option
+from vgg_cifar.options import did_you_mean, flat, keys, literal, no_such_option, spelled
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -148,12 +148,15 @@ def _way_out(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
     group = key.partition(".")[0]
     for name in [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]:
         if name in group_choices("experiment"):
-            content = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {}
-            fits = {*keys(Config, raw), *(each.key_or_group for each in typed)}
-            unfit = [each for each in flat(content) if each.startswith(f"{group}.") and each not in fits]
-            if key in unfit:
-                away = " ".join(f"'~{each}'" for each in unfit)
-                return f"experiment={name} sets it: with {group}={raw[group]['name']} add {away}"
+            content = flat(yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {})
+            typed_keys = {each.key_or_group for each in typed}
+            its_own = [each for each in content if each.startswith(f"{group}.") and each not in typed_keys]
+            known = set(keys(Config, raw))
+            if key in its_own and key not in known:
+                away = " ".join(f"'~{each}'" for each in its_own if each not in known)
+                left = ", ".join(f"{each}={spelled(content[each])}" for each in its_own if each in known)
+                stays = f"; that leaves {left}, set for another choice" if left else ""
+                return f"experiment={name} sets it: with {group}={raw[group]['name']} add {away}{stays}"
     return ""
 
 

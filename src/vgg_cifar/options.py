@@ -101,6 +101,7 @@ def choice_names(options: type[Options]) -> tuple[str, ...]:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The dotted name most like a word, or None if none is: for `lr`, `optimizer.lr`."""
+    word = word.lower()
     parent, dotted, leaf = word.rpartition(".")
 
     def likeness(key: str) -> float:
