@@ -100,14 +100,14 @@ def choice_names(options: type[Options]) -> tuple[str, ...]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The dotted name most like a word, or None if none is: for `lr`, `optimizer.lr`."""
+    """The dotted name most like a word, capitals or not, or None if none is: for `lr`, `optimizer.lr`."""
     word = word.lower()
     parent, dotted, leaf = word.rpartition(".")
 
     def likeness(key: str) -> float:
-        its_parent, _, its_leaf = key.rpartition(".")
+        its_parent, _, its_leaf = key.lower().rpartition(".")
         of_leaf = SequenceMatcher(None, leaf, its_leaf).ratio() - (0.1 if its_parent != parent else 0.0)
-        return of_leaf if dotted else max(of_leaf, SequenceMatcher(None, word, key).ratio())
+        return of_leaf if dotted else max(of_leaf, SequenceMatcher(None, word, key.lower()).ratio())
 
     best = max(known, key=lambda key: (likeness(key), -len(key)), default=None)
     return best if best is not None and likeness(best) >= 0.6 else None
