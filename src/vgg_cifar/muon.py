@@ -23,7 +23,9 @@ class Muon(SGD):
     """Muon for filters, SGD with Nesterov momentum for everything else.
 
     A step changes a filter bank by `lr` times its norm, in the direction of its orthogonal momentum: behind batch norm
-    only the direction of a filter matters, so the rate is the relative change, whatever the layer's size.
+    only the direction of a filter matters, so the rate is the relative change, whatever the layer's size. A bank keeps
+    the norm that it had at its first step, as in Jordan's "94% on CIFAR-10 in 3.29 Seconds" (2024): left to themselves
+    such steps make it longer by a share of itself each, without end. Weight decay, which only shortens it, is undone.
     Filters that are all zero stay so. `torch.optim.Muon` takes matrices only, and leaves the other parameters to a
     second optimizer.
 
@@ -89,8 +91,11 @@ class Muon(SGD):
         """Replace the gradients of filter banks of one shape: together, for a GPU is done with one in no time."""
         gradients = [filters.grad for filters in same if filters.grad is not None]
         for filters in same:
-            if "mean" not in self.state[filters]:
-                self.state[filters]["mean"] = torch.zeros_like(filters)
+            state = self.state[filters]
+            if "mean" not in state:
+                state["mean"] = torch.zeros_like(filters)
+            if "norm" not in state:
+                state["norm"] = filters.norm()
         means = [self.state[filters]["mean"] for filters in same]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         torch._foreach_lerp_(gradients, means, momentum)
@@ -99,8 +104,9 @@ class Muon(SGD):
         shared = stacked.device.type == "cpu"
         directions = orthogonal(stacked.flatten(2), self.iterations, shared=shared).view(stacked.shape)
         torch._foreach_copy_(banks, list(directions))
-        scales = torch.stack(torch._foreach_norm(same)) / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)
-        torch._foreach_mul_(gradients, list(scales))
+        kept = torch.stack([self.state[filters]["norm"] for filters in same])
+        torch._foreach_mul_(same, list(kept / torch.stack(torch._foreach_norm(same)).clamp_min(1e-12)))
+        torch._foreach_mul_(gradients, list(kept / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)))
 
 
 def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
