@@ -109,11 +109,18 @@ def device(hardware: dict[str, Any]) -> str:
 
 
 def best_of_each(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each experiment the record that is highest in the table; what was typed without one is on its own."""
+    """Of each recipe the record that is highest in the table.
+
+    A record is of the experiment that its name begins with, else of the one that was typed, else a recipe of its own.
+    A recipe that was found by changing another was typed as that other.
+    """
+    typed = {each["name"]: _experiment(each) for each in records}
+    experiments = sorted({each for each in typed.values() if each}, key=len)
     found: dict[str, dict[str, Any]] = {}
     for record in best_first(records):
-        experiments = [each for each in record["overrides"] if each.startswith("experiment=")]
-        found.setdefault(experiments[-1] if experiments else record["name"], record)
+        name = record["name"]
+        begun_with = [each for each in experiments if f"{name}_".startswith(f"{each}_")]
+        found.setdefault(begun_with[-1] if begun_with else typed[name] or name, record)
     return list(found.values())
 
 
@@ -162,6 +169,12 @@ def fill(text: str, contents: dict[str, str]) -> str:
     if not filled:
         raise UserError(f"the page lacks the line <!-- {next(iter(contents))} -->")
     return text
+
+
+def _experiment(record: dict[str, Any]) -> str | None:
+    """The one that was typed for a record's runs, if any."""
+    said = [each.removeprefix("experiment=") for each in record["overrides"] if each.startswith("experiment=")]
+    return said[-1] if said else None
 
 
 def _place(record: dict[str, Any]) -> tuple[float, str]:
