@@ -1,14 +1,14 @@
 """From finished runs to the tables of README.md and docs/results.md, and their picture.
 
-    python benchmarks/results.py [runs=FOLDER[,FOLDER...]] [name=NAME] [note=TEXT] [differ=commit,...]
+    python benchmarks/results.py [runs=FOLDER[,FOLDER...]] [name=NAME | joins=NAME] [note=TEXT] [differ=commit,...]
         [ensemble=FOLDER] [reference=GROUP] [metric=val/top1]
 
 With runs, sweeps' folders or their own, a record of them is written to docs/records/NAME.json first. They differ in
-their seed alone: a row of the table. `ensemble` is where `evaluate.py run=... tta=flip to=FOLDER` has evaluated all of
-them together: a row of the table of ensembles as well. With `reference`, a group's number or overrides that fit one
-group, they may differ in options: a table of its own on docs/results.md, between the lines `<!-- NAME -->` and
-`<!-- end of NAME -->`, in which every group is compared with that one. `differ` names what else may: commit, cpu,
-threads, gpus, precision, torch.
+their seed alone: a row of the table; with `joins`, more seeds of the record of that name. `ensemble` is where
+`evaluate.py run=... tta=flip to=FOLDER` has evaluated all of them together: a row of the table of ensembles as well.
+With `reference`, a group's number or overrides that fit one group, they may differ in options: a table of its own on
+docs/results.md, between the lines `<!-- NAME -->` and `<!-- end of NAME -->`, in which every group is compared with
+that one. `differ` names what else may: commit, cpu, threads, gpus, precision, torch.
 The tables are made of all records, and of nothing else. README's table and the picture have the highest row of each
 recipe alone. `benchmarks/rerun.py` trains one again.
 """
@@ -26,13 +26,15 @@ from vgg_cifar.command_line import guard, key_values, listed, quiet, register_re
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.results import records, tables
+from vgg_cifar.results.joining import joined
 
 RECORDS = PROJECT / "docs" / "records"
 PAGES = (PROJECT / "README.md", PROJECT / "docs" / "results.md")
 PICTURE = PROJECT / "docs" / "images" / "results.svg"
 COLOURS = plt.colormaps["tab10"].colors  # type: ignore[attr-defined]
 KNOWN: dict[str, str | None] = {
-    "runs": None, "name": None, "note": "", "differ": None, "reference": None, "metric": None, "ensemble": None,
+    "runs": None, "name": None, "joins": None, "note": "", "differ": None, "reference": None, "metric": None,
+    "ensemble": None,
 }  # fmt: skip
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     if given["runs"] is None and any(given.values()):
         said = ", ".join(f"{key}=" for key in given if given[key])
         raise UserError(f"runs: which ones? {said} is for recording runs; give runs=FOLDER too")
+    known = None if given["joins"] is None else to_join(given)
     if given["runs"] is not None:
         made = records.record(
             [Path(each).expanduser().absolute() for each in listed(given["runs"])],
@@ -55,6 +58,8 @@ def main() -> None:
             metric=given["metric"],
             evaluation=None if given["ensemble"] is None else Path(given["ensemble"]).expanduser().absolute(),
         )
+        if known is not None:
+            made = joined(known, made, listed(given["differ"]))
         refuse_other_images(made)
         found = sorted([*(each for each in found if each["name"] != made["name"]), made], key=lambda each: each["name"])
     pages = tables.filled({page.name: page.read_text() for page in PAGES}, found)
@@ -64,6 +69,13 @@ def main() -> None:
         page.write_text(pages[page.name])
     draw(tables.best_of_each(found))
     print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
+
+
+def to_join(given: dict[str, str | None]) -> dict[str, Any]:
+    """The record that the runs are to join."""
+    if not_both := [key for key in ("name", "ensemble", "reference") if given[key] is not None]:
+        raise UserError(f"joins: {not_both[0]}= is for records that are made anew; leave it out")
+    return records.named(RECORDS, given["joins"], "joins")
 
 
 def refuse_other_images(made: dict[str, Any]) -> None:

@@ -211,6 +211,32 @@ def test_from_runs_to_record_tables_and_picture(
     assert "| `mine` | 2 |" in capsys.readouterr().out
 
 
+def test_more_seeds_join_a_record_and_its_row(seeds: Make, tmp_path: Path, type_results: Callable[..., None]) -> None:
+    first, second = seeds([0.5, 0.6], "data=cifar100")
+    type_results(f"runs={first.path}", "name=mine", "note=Quick.")
+    type_results(f"runs={second.path}", "joins=mine")
+    assert "| `mine` | 2 | **55.00%**" in (tmp_path / "page.md").read_text()
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["mine.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["joins=mine", "name=other"], "joins: name= is for records that are made anew; leave it out"),
+        (["joins=mime"], r"joins: there is no mime, only mine; did you mean mine\?"),
+    ],
+)
+def test_seeds_that_can_join_nothing_change_nothing(
+    seeds: Make, tmp_path: Path, type_results: Callable[..., None], words: list[str], line: str
+) -> None:
+    first, second = seeds([0.5, 0.6], "data=cifar100")
+    type_results(f"runs={first.path}", "name=mine")
+    before = (tmp_path / "page.md").read_text()
+    with pytest.raises(UserError, match=f"^{line}$"):
+        type_results(f"runs={second.path}", *words)
+    assert (tmp_path / "page.md").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [

@@ -54,26 +54,27 @@ def _of(run: Run) -> Iterator[tuple[str, str, str]]:
     """Kind, name and value of everything that a run's processes say they were made of."""
     for process in run.processes() or [{}]:
         git, hardware = _dict(process.get("git")), _dict(process.get("hardware"))
-        yield "code", "commit", _said(git.get("commit"))
+        yield "code", "commit", said(git.get("commit"))
         yield (
             "code",
             "files that differ from it",
             "yes" if git.get("dirty") is True else "no" if git.get("dirty") is False else UNKNOWN,
         )
         for name, version in _dict(process.get("packages")).items():
-            yield "packages", name, _said(version)
+            yield "packages", name, said(version)
         for name in HARDWARE:
             if name in hardware:
-                yield "hardware", name, _said(hardware[name])
+                yield "hardware", name, said(hardware[name])
     for name, checksum in flat(_dict(run.manifest.get("data"))).items():
-        yield "data", str(name), _said(checksum)
+        yield "data", str(name), said(checksum)
 
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """What is written of something that a run was made of."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return UNKNOWN if value is None else spelled(value)

@@ -125,8 +125,13 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [each for each in found if "rows" in each]
 
 
-def named(folder: Path, name: str | None) -> dict[str, Any]:
+def named(folder: Path, name: str | None, key: str = "record") -> dict[str, Any]:
     """One of the records in a folder.
+
+    Args:
+        folder: that holds records, and other files.
+        name: the record's.
+        key: what the name was typed as.
 
     Raises:
         UserError: if there is none of this name.
@@ -134,7 +139,7 @@ def named(folder: Path, name: str | None) -> dict[str, Any]:
     known = {each["name"]: each for each in read(folder)}
     if name not in known:
         what = "which one of" if name is None else f"there is no {name}, only"
-        raise UserError(f"record: {what} {', '.join(known)}{did_you_mean(name or '', known)}")
+        raise UserError(f"{key}: {what} {', '.join(known)}{did_you_mean(name or '', known)}")
     found: dict[str, Any] = known[name]
     return found
 
