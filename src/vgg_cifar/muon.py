@@ -23,9 +23,10 @@ class Muon(SGD):
     """Muon for filters, SGD with Nesterov momentum for everything else.
 
     A step changes a filter bank by `lr` times its norm, in the direction of its orthogonal momentum: behind batch norm
-    only the direction of a filter matters, so the rate is the relative change, whatever the layer's size. A bank keeps
-    the norm that it had at its first step, as in Jordan's "94% on CIFAR-10 in 3.29 Seconds" (2024): left to themselves
-    such steps make it longer by a share of itself each, without end. Weight decay, which only shortens it, is undone.
+    only the direction of a filter matters, so the rate is the relative change, whatever the layer's size. Such steps
+    make a bank longer by a share of itself, again and again. So before each it is set back to the norm that it had at
+    its first (Jordan's airbench94_muon.py, 2024, sets it to the root of the number of filters), and does not decay.
+    Filters that no batch norm follows cannot learn their size.
     Filters that are all zero stay so. `torch.optim.Muon` takes matrices only, and leaves the other parameters to a
     second optimizer.
 
@@ -57,7 +58,10 @@ class Muon(SGD):
             filters = [p for p in parameters if p.ndim == 4]
             rest = [p for p in parameters if p.ndim != 4]
             # SGD then takes the orthogonal step as it is: momentum has been applied before.
-            plain = {"params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum}
+            plain = {
+                "params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum,
+                "weight_decay": 0.0,
+            }  # fmt: skip
             usual = {"params": rest, "lr": rate * others, "filter_momentum": None}
             split += [group | part for part in (plain, usual) if part["params"]]
         split.sort(key=lambda group: group["filter_momentum"] is None)  # charts show the first group's rate
@@ -67,7 +71,7 @@ class Muon(SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step; the gradients of filters are replaced by what they are moved by.
+        """Take a step; filters are set back to their norms, their gradients replaced by what they are moved by.
 
         Args:
             closure: computes the gradients anew and returns the loss.
@@ -81,21 +85,24 @@ class Muon(SGD):
                 loss = closure()
         for group in self.param_groups:
             if group["filter_momentum"] is not None:
+                for filters in group["params"]:  # all, at the first step: later ones may be recorded
+                    self._begin(filters)
                 moved = [filters for filters in group["params"] if filters.grad is not None]
                 for same in _by_shape(moved):
                     self._turn(same, group["filter_momentum"])
         super().step()
         return loss
 
+    def _begin(self, filters: Tensor) -> None:
+        state = self.state[filters]
+        if "mean" not in state:
+            state["mean"] = torch.zeros_like(filters)
+        if "norm" not in state:
+            state["norm"] = filters.norm()
+
     def _turn(self, same: list[Tensor], momentum: float) -> None:
-        """Replace the gradients of filter banks of one shape: together, for a GPU is done with one in no time."""
+        """Make filter banks of one shape ready for SGD: together, for a GPU is done with one in no time."""
         gradients = [filters.grad for filters in same if filters.grad is not None]
-        for filters in same:
-            state = self.state[filters]
-            if "mean" not in state:
-                state["mean"] = torch.zeros_like(filters)
-            if "norm" not in state:
-                state["norm"] = filters.norm()
         means = [self.state[filters]["mean"] for filters in same]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         torch._foreach_lerp_(gradients, means, momentum)

@@ -102,7 +102,7 @@ class RMSprop(Options):
 
 
 class Muon(Options):
-    """Muon for filters, SGD with Nesterov momentum for the rest (Jordan et al., 2024); see `muon`."""
+    """Muon for filters, which keep their norms and do not decay; Nesterov SGD for the rest: see `muon`."""
 
     name: Literal["muon"]
     lr: LearningRate

@@ -137,7 +137,7 @@ def test_the_best_of_each_recipe_is_told_from_the_rest(seeds: Make, tmp_path: Pa
     typed = {
         "low": "twelve_epochs", "high": "twelve_epochs", "another": "record",
         "record": "twelve_epochs", "record_wide": "twelve_epochs",  # found by changing twelve_epochs
-        "speedrun": "speedrun", "speedrun_cpu_4": "speedrun_cpu",
+        "speedrun": "twelve_epochs", "speedrun_cpu_4": "speedrun_cpu",
     }  # fmt: skip
     for name, accuracy in accuracies.items():
         said = ["data=synthetic", *([f"experiment={typed[name]}"] if name in typed else []), "optimizer.lr=0.2"]

@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from vgg_cifar.comparison.statistics import Estimate, estimate, paired
+from vgg_cifar.composition import CONF
 from vgg_cifar.errors import UserError
 from vgg_cifar.reporting.formatting import NOTHING, change, duration, rate, score, spread
 from vgg_cifar.results.records import scores
@@ -114,13 +115,12 @@ def best_of_each(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     A record is of the experiment that its name begins with, else of the one that was typed, else a recipe of its own.
     A recipe that was found by changing another was typed as that other.
     """
-    typed = {each["name"]: _experiment(each) for each in records}
-    experiments = sorted({each for each in typed.values() if each}, key=len)
+    experiments = sorted((path.stem for path in (CONF / "experiment").glob("*.yaml")), key=len)
     found: dict[str, dict[str, Any]] = {}
     for record in best_first(records):
-        name = record["name"]
-        begun_with = [each for each in experiments if f"{name}_".startswith(f"{each}_")]
-        found.setdefault(begun_with[-1] if begun_with else typed[name] or name, record)
+        typed = [each.removeprefix("experiment=") for each in record["overrides"] if each.startswith("experiment=")]
+        begun_with = [each for each in experiments if f"{record['name']}_".startswith(f"{each}_")]
+        found.setdefault([record["name"], *typed, *begun_with][-1], record)
     return list(found.values())
 
 
@@ -169,12 +169,6 @@ def fill(text: str, contents: dict[str, str]) -> str:
     if not filled:
         raise UserError(f"the page lacks the line <!-- {next(iter(contents))} -->")
     return text
-
-
-def _experiment(record: dict[str, Any]) -> str | None:
-    """The one that was typed for a record's runs, if any."""
-    said = [each.removeprefix("experiment=") for each in record["overrides"] if each.startswith("experiment=")]
-    return said[-1] if said else None
 
 
 def _place(record: dict[str, Any]) -> tuple[float, str]:
