@@ -27,9 +27,9 @@ def main() -> int:
             raise UserError(f"seeds: should be whole numbers with commas between, like 0,1, is {given['seeds']}")
     quiet()
     register_resolvers()
-    from vgg_cifar.results.records import named
+    from vgg_cifar.results.records import named, read
 
-    record, root = named(RECORDS, given["record"]), given["data.root"]
+    record, root = named(read(RECORDS), given["record"]), given["data.root"]
     from vgg_cifar.results.rerun import rerun
 
     typed = [] if root is None else [f"data.root={quoted(root)}"]

@@ -47,7 +47,7 @@ def main() -> None:
     if given["runs"] is None and any(given.values()):
         said = ", ".join(f"{key}=" for key in given if given[key])
         raise UserError(f"runs: which ones? {said} is for recording runs; give runs=FOLDER too")
-    known = None if given["joins"] is None else to_join(given)
+    known = None if given["joins"] is None else to_join(found, given)
     if given["runs"] is not None:
         made = records.record(
             [Path(each).expanduser().absolute() for each in listed(given["runs"])],
@@ -71,11 +71,11 @@ def main() -> None:
     print(tables.table(found) if made is None or len(made["rows"]) == 1 else tables.ablation(made))
 
 
-def to_join(given: dict[str, str | None]) -> dict[str, Any]:
+def to_join(found: list[dict[str, Any]], given: dict[str, str | None]) -> dict[str, Any]:
     """The record that the runs are to join."""
     if not_both := [key for key in ("name", "ensemble", "reference") if given[key] is not None]:
         raise UserError(f"joins: {not_both[0]}= is for records that are made anew; leave it out")
-    return records.named(RECORDS, given["joins"], "joins")
+    return records.named([each for each in found if len(each["rows"]) == 1], given["joins"], "joins")
 
 
 def refuse_other_images(made: dict[str, Any]) -> None:

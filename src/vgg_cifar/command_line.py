@@ -200,7 +200,7 @@ def _parsed(argv: list[str]) -> Namespace:
     if asked.resolve and not asked.cfg:
         raise UserError("--resolve: goes with --cfg job")
     if asked.multirun and (asked.run or asked.cfg):
-        raise UserError("--multirun: goes neither with --run nor with --cfg")
+        raise UserError("--multirun: -m goes neither with --run nor with --cfg")
     if asked.shell_completion and not re.match(r"(install|uninstall|query)=\w+$", " ".join(asked.overrides)):
         raise UserError("--shell-completion: goes with install=bash, zsh or fish")
     return asked

@@ -289,7 +289,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     answers: dict[str, Callable[..., str]] = {
         r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
-        r"Could not find '([\w/]+)/([^'/]+)'": _no_choice,
+        r"Could not find '([\w/]+)/([^'/]*)'": _no_choice,
         r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
@@ -311,6 +311,8 @@ def _no_choice(group: str, given: str) -> str:
     if group not in default_choices() and f"override {group}" not in default_choices():
         return f"{group}: there is no such group{did_you_mean(group, groups())}"
     found = group_choices(group)
+    if not given:
+        return f"{group}: is empty, should be one of {', '.join(found)}"
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
 
 

@@ -200,8 +200,10 @@ def test_a_record_is_read_as_it_was_written_and_an_epoch_is_a_line(seeds: Make, 
     text = records.keep(folder, made).read_text()
     assert text.count('{"epoch": ') == 4
     assert records.read(folder) == [made]
-    assert records.named(folder, "mine") == made
-    with pytest.raises(UserError, match=r"there is no mime, only mine; did you mean mine"):
-        records.named(folder, "mime")
+    assert records.named([made], "mine") == made
+    with pytest.raises(UserError, match=r"^record: there is no mime, only mine; did you mean mine\?$"):
+        records.named([made], "mime")
+    with pytest.raises(UserError, match=r"^joins: which one\? There is mine$"):
+        records.named([made], "", "joins")
     with pytest.raises(UserError, match="is a record of something else"):
         records.keep(folder, made | {"name": "speed"})

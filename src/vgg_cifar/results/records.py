@@ -125,23 +125,24 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [each for each in found if "rows" in each]
 
 
-def named(folder: Path, name: str | None, key: str = "record") -> dict[str, Any]:
-    """One of the records in a folder.
+def named(found: Sequence[dict[str, Any]], name: str | None, key: str = "record") -> dict[str, Any]:
+    """One of several records.
 
     Args:
-        folder: that holds records, and other files.
-        name: the record's.
+        found: the records.
+        name: of the one.
         key: what the name was typed as.
 
     Raises:
         UserError: if there is none of this name.
     """
-    known = {each["name"]: each for each in read(folder)}
+    known = {each["name"]: each for each in found}
     if name not in known:
-        what = "which one of" if name is None else f"there is no {name}, only"
-        raise UserError(f"{key}: {what} {', '.join(known)}{did_you_mean(name or '', known)}")
-    found: dict[str, Any] = known[name]
-    return found
+        names = ", ".join(known) or "none"
+        if not name:
+            raise UserError(f"{key}: which one? There is {names}")
+        raise UserError(f"{key}: there is no {name}, only {names}{did_you_mean(name, known)}")
+    return known[name]
 
 
 def keep(folder: Path, made: dict[str, Any]) -> Path:
