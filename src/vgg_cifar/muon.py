@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from vgg_cifar import hardware
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+A, B, C = COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that is iterated: Jordan's, which bring singular values near 1 fast, not exactly to it."""
 
 
@@ -57,11 +57,8 @@ class Muon(SGD):
             parameters, rate = list(group["params"]), group.get("lr", lr)
             filters = [p for p in parameters if p.ndim == 4]
             rest = [p for p in parameters if p.ndim != 4]
-            # SGD then takes the orthogonal step as it is: momentum has been applied before.
-            plain = {
-                "params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum,
-                "weight_decay": 0.0,
-            }  # fmt: skip
+            plain = {"params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum,
+                     "weight_decay": 0.0}  # fmt: skip
             usual = {"params": rest, "lr": rate * others, "filter_momentum": None}
             split += [group | part for part in (plain, usual) if part["params"]]
         split.sort(key=lambda group: group["filter_momentum"] is None)  # charts show the first group's rate
@@ -71,7 +68,7 @@ class Muon(SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take a step; filters are set back to their norms, their gradients replaced by what they are moved by.
+        """Take a step. The gradients of filters become the mean that it follows.
 
         Args:
             closure: computes the gradients anew and returns the loss.
@@ -83,14 +80,19 @@ class Muon(SGD):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
+        groups = self.param_groups
+        for group in groups:
             if group["filter_momentum"] is not None:
                 for filters in group["params"]:  # all, at the first step: later ones may be recorded
                     self._begin(filters)
                 moved = [filters for filters in group["params"] if filters.grad is not None]
                 for same in _by_shape(moved):
-                    self._turn(same, group["filter_momentum"])
-        super().step()
+                    self._move(same, group["lr"], group["filter_momentum"])
+        self.param_groups = [group for group in groups if group["filter_momentum"] is None]
+        try:
+            super().step()
+        finally:
+            self.param_groups = groups
         return loss
 
     def _begin(self, filters: Tensor) -> None:
@@ -100,20 +102,26 @@ class Muon(SGD):
         if "norm" not in state:
             state["norm"] = filters.norm()
 
-    def _turn(self, same: list[Tensor], momentum: float) -> None:
-        """Make filter banks of one shape ready for SGD: together, for a GPU is done with one in no time."""
+    def _move(self, same: list[Tensor], rate: float | Tensor, momentum: float) -> None:
+        """Move filter banks of one shape: together, for a GPU is done with one in no time."""
         gradients = [filters.grad for filters in same if filters.grad is not None]
         means = [self.state[filters]["mean"] for filters in same]
         torch._foreach_lerp_(means, gradients, 1 - momentum)
         torch._foreach_lerp_(gradients, means, momentum)
-        banks = [gradient.permute(0, 2, 3, 1) for gradient in gradients]  # as they lie in memory; any order would do
-        stacked = torch.stack([bank.to(self.dtype) for bank in banks])
-        shared = stacked.device.type == "cpu"
-        directions = orthogonal(stacked.flatten(2), self.iterations, shared=shared).view(stacked.shape)
-        torch._foreach_copy_(banks, list(directions))
+        banks = _as_they_lie(gradients)
+        stacked = torch.empty((len(banks), *banks[0].shape), dtype=self.dtype, device=banks[0].device)
+        torch._foreach_copy_(list(stacked), banks)
+        directions = orthogonal(stacked.flatten(2), self.iterations)
         kept = torch.stack([self.state[filters]["norm"] for filters in same])
         torch._foreach_mul_(same, list(kept / torch.stack(torch._foreach_norm(same)).clamp_min(1e-12)))
-        torch._foreach_mul_(gradients, list(kept / torch.stack(torch._foreach_norm(gradients)).clamp_min(1e-12)))
+        lengths = directions.norm(dim=(1, 2), keepdim=True, dtype=torch.float32).clamp_min(1e-12)
+        steps = directions * (-rate * kept.view(-1, 1, 1) / lengths)
+        torch._foreach_add_(_as_they_lie(same), list(steps.view(stacked.shape)))
+
+
+def _as_they_lie(banks: list[Tensor]) -> list[Tensor]:
+    """Views [o, h, w, i] of filters, the order of channels-last memory; any would do."""
+    return [bank.permute(0, 2, 3, 1) for bank in banks]
 
 
 def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
@@ -123,15 +131,15 @@ def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
     return list(shapes.values())
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5, *, shared: bool = False) -> Tensor:
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
+
+    An iteration multiplies X by a + bG + cG^2, where G = XX'. X is usually far wider than high: the first two
+    iterations share the products with X itself, and multiply their factors with one another instead.
 
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
         iterations: five bring singular values from a hundredth of the norm upwards to between about 0.7 and 1.15.
-        shared: whether two or three iterations share their products with the matrix itself, which is usually far wider
-            than high, and multiply their factors with one another instead, in float32. That is for CPUs: on a GPU,
-            float32 is slow beside bfloat16.
 
     Returns:
         [..., m, n] of the same type.
@@ -140,27 +148,26 @@ def orthogonal(matrix: Tensor, iterations: int = 5, *, shared: bool = False) -> 
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    left = iterations
-    while left:
-        # Rounding a product may lose values below 0.05, which two iterations multiply by about 12, three by 40 or more.
-        # From 1.26 upwards the next iteration makes them larger still: only the last three go together.
-        together = 1 if not shared else 3 if left == 3 else min(left, 2)
-        gram = x @ x.mT
-        if together > 1:
-            gram = gram.to(torch.promote_types(gram.dtype, torch.float32))
-        factor = product = _factor(gram)
-        for _ in range(together - 1):
-            gram = factor @ gram @ factor
-            factor = _factor(gram)
-            product = factor @ product
-        x = product.to(x.dtype) @ x
-        left -= together
+    done = 0
+    while done < iterations:
+        together = 2 if done == 0 and iterations > 1 else 1
+        share, rest = _factor(x @ x.mT, together)
+        x = torch.baddbmm(x, rest, x, beta=share)
+        done += together
     return (x.mT if tall else x).reshape(matrix.shape)
 
 
-def _factor(gram: Tensor) -> Tensor:
-    """What an iteration multiplies matrices by, [k, m, m], from the products of their rows with one another."""
-    a, b, c = COEFFICIENTS
-    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-    factor.diagonal(dim1=1, dim2=2).add_(a)
-    return factor
+def _factor(gram: Tensor, iterations: int) -> tuple[float, Tensor]:
+    """What one iteration or two multiply by, from the products of all rows with one another, [k, m, m].
+
+    Returns:
+        The share of the identity, and the rest. Apart, they lose least in bfloat16. With a third iteration the share,
+        a^3, would be so much larger than the factors of values near 1 that their digits were lost, too.
+    """
+    first = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+    if iterations == 1:
+        return A, first
+    half = first @ gram
+    gram = torch.baddbmm(A * A * gram + 2 * A * half, first, half)
+    second = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+    return A * A, torch.baddbmm(A * (first + second), second, first)
