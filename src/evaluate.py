@@ -10,9 +10,8 @@ import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
 import sys
-from pathlib import Path
 
-from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
+from vgg_cifar.command_line import folders, guard, key_values, listed, quiet, register_resolvers
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.options import EvaluationOptions
 from vgg_cifar.options import options_of
@@ -25,13 +24,14 @@ OWN = ("run", "checkpoint", "to", "data.root", "allow")
 def main() -> int:
     """Evaluate, write, and compare with what the run itself found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *EvaluationOptions.model_fields]))
-    sources = _sources(required(given["run"]))
+    sources = folders(run := required(given["run"])) or [run]
     twice = next((each for each in sources if sources.count(each) > 1), None)
     if twice is not None:
         raise UserError(f"run: {twice} is named twice; name every run once")
     if len(sources) > 1 and given["to"] is None:
         raise UserError("to: several runs are evaluated together; say where it goes: to=FOLDER")
     options = options_of(EvaluationOptions, {key: given[key] for key in EvaluationOptions.model_fields})
+    runs = [RunFolder.existing(source, "run") for source in sources]
     quiet()
     register_resolvers()
     from vgg_cifar.evaluation.evaluating import evaluate
@@ -40,20 +40,14 @@ def main() -> int:
     from vgg_cifar.signals import Signals
     from vgg_cifar.trained import restore
 
-    folders = [RunFolder.existing(source, "run") for source in sources]
     which, root, allow = given["checkpoint"], given["data.root"], listed(given["allow"])
     with Signals().taken():
-        found = evaluate([restore(folder, which, root, allow) for folder in folders], options)
+        found = evaluate([restore(folder, which, root, allow) for folder in runs], options)
         if found is None:
             return 0  # another process tells
-        place = RunFolder(given["to"]).path if given["to"] else folders[0].evaluation_of(options.split)
+        place = RunFolder(given["to"]).path if given["to"] else runs[0].evaluation_of(options.split)
         evaluated(found, write_evaluation(found, place, report=options.report))
     return 0
-
-
-def _sources(typed: str) -> list[str]:
-    """The runs; a folder may have a comma in its name."""
-    return [typed] if Path(typed).expanduser().is_dir() else listed(typed) or [typed]
 
 
 if __name__ == "__main__":

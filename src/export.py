@@ -24,7 +24,7 @@ OWN = ("run", "checkpoint", "data.root", "to", "allow")
 def main() -> int:
     """Export, and say what was found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
-    run = required(given["run"])
+    folder = RunFolder.existing(required(given["run"]), "run")
     typed = {key: given[key] for key in ExportOptions.model_fields}
     options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
     quiet()
@@ -32,7 +32,6 @@ def main() -> int:
     from vgg_cifar.exporting.exporting import export
     from vgg_cifar.reporting.export_summary import exported
 
-    folder = RunFolder.existing(run, "run")
     found = export(folder, options, given["checkpoint"], given["data.root"], listed(given["allow"]), given["to"])
     exported(found, folder.export if given["to"] is None else RunFolder(given["to"]).path)
     return 0

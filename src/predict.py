@@ -34,8 +34,6 @@ OWN = ("run", "images", "checkpoint", "to", "allow")
 def main() -> int:
     """Answer for every image."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *PredictionOptions.model_fields]))
-    if sum(each.startswith("images=") for each in sys.argv[1:]) > 1:  # as a shell makes of images={a,b}.png
-        raise UserError("images: was given more than once; put commas between: images=a.png,b.png")
     run = required(given["run"])
     options = options_of(PredictionOptions, {key: given[key] for key in PredictionOptions.model_fields})
     to = _target(given["to"])

@@ -10,14 +10,14 @@ import vgg_cifar.interruptible  # noqa: F401
 # isort: split
 import sys
 
-from vgg_cifar.command_line import guard, key_values, quiet, register_resolvers
+from vgg_cifar.command_line import folders, guard, key_values, quiet, register_resolvers
 from vgg_cifar.errors import UserError
 
 
 def main() -> int:
     """Compare, print, write."""
     given = key_values(sys.argv[1:], {"runs": None, "baseline": None, "metric": None, "to": None})
-    sources = [each.strip() for each in (given["runs"] or "").split(",") if each.strip()]
+    sources = folders(given["runs"])
     if not sources:
         raise UserError("runs: which ones? runs=outputs/sweeps/...")
     quiet()

@@ -22,7 +22,7 @@ KNOWN: dict[str, str | None] = {"run": None, "to": None, "data.root": None, "all
 def main() -> int:
     """Say what differs, train, say what came out."""
     given = key_values(sys.argv[1:], KNOWN)
-    run = required(given["run"])
+    run = RunFolder.existing(required(given["run"]), "run")
     quiet()
     register_resolvers()
     typed = []
@@ -34,7 +34,7 @@ def main() -> int:
         typed.append(f"hydra.searchpath={given['hydra.searchpath']}")
     from vgg_cifar.reproduction import reproduce
 
-    return reproduce(RunFolder.existing(run, "run"), given["to"], typed)
+    return reproduce(run, given["to"], typed)
 
 
 if __name__ == "__main__":

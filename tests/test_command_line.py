@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vgg_cifar.command_line import guard, key_values, prepare
+from vgg_cifar.command_line import folders, guard, key_values, prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
@@ -326,6 +326,15 @@ def test_key_value_arguments_are_read_and_checked() -> None:
         key_values(["--run=x"], {"run": None})
     with pytest.raises(UserError, match="runs=x"):
         key_values(["runs=x"], {"run": None})
+    with pytest.raises(UserError, match=r"^run: was given more than once"):
+        key_values(["run=a", "run=b"], {"run": None})
+
+
+def test_a_list_of_folders_may_be_one_with_a_comma_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a,b").mkdir()
+    assert folders(f"{tmp_path}/a,b") == [f"{tmp_path}/a,b"]
+    assert folders(f"[{tmp_path}/a, b]") == [f"{tmp_path}/a", "b"]
+    assert folders(None) == folders(",") == []
 
 
 def test_the_composition_is_shown_as_it_would_run(

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 
 from vgg_cifar import failure, training
 from vgg_cifar.classifier import Classifier
+from vgg_cifar.config import Config
 from vgg_cifar.data.loader import Batch
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
@@ -126,6 +127,19 @@ def test_out_of_memory_is_answered_with_what_fits(
         "trainer.accumulate_grad_batches=4 fits, and takes the same steps in smaller parts"
     )
     assert train("trainer.accumulate_grad_batches=4", to="smaller").read_result()["status"] == "finished"
+
+
+@pytest.mark.parametrize("option", ["sharpness=sam", "compile=graphs"])
+def test_out_of_memory_is_not_answered_with_what_would_be_refused(
+    configure: Callable[..., Config], option: str
+) -> None:
+    config = configure()
+    group, _, choice = option.partition("=")
+    chosen = configure(option).sharpness if group == "sharpness" else choice
+    error = failure.explained(
+        torch.OutOfMemoryError(), config.model_copy(update={group: chosen}), RunFolder("nowhere"), lambda _: None
+    )
+    assert error == "out of memory with data.batch_size=64; lower data.batch_size, or choose a smaller model"
 
 
 def test_a_disk_that_is_full_leaves_the_last_good_state(

@@ -12,6 +12,7 @@ from undisturbed import Zygote, account
 
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
+from vgg_cifar.saving import Saving
 
 RUNS = {
     "average, adamw, early stopping": (
@@ -177,6 +178,19 @@ def test_checkpoints_are_written_when_it_was_said(
     folder = train(*options)
     found = {path.stem: checkpoints.read(path)["global_step"] for path in folder.checkpoints.glob("*.ckpt")}
     assert {name: step for name, step in found.items() if name != "best"} == steps
+
+
+def test_metrics_are_written_after_an_epoch_without_a_checkpoint(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known = []
+
+    def on_train_epoch_start(*_: Any) -> None:
+        known.append([row["epoch"] for row in RunFolder(tmp_path / "run").read_metrics() if "train/loss" in row])
+
+    monkeypatch.setattr(Saving, "on_train_epoch_start", on_train_epoch_start)
+    train("trainer.max_epochs=3", "checkpoint.every_epochs=null", "data.val_fraction=0")
+    assert known == [[], [0], [0, 1]]
 
 
 def test_the_best_checkpoint_is_the_one_with_the_highest_validation_accuracy(train: Callable[..., RunFolder]) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from vgg_cifar.classifier import Classifier
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
+from vgg_cifar.data.loader import Batch
 from vgg_cifar.errors import UserError
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.tuning import RangeTest, find_batch_size
@@ -42,6 +44,26 @@ def test_the_batch_is_doubled_while_it_pays_and_fits(rate: Callable[[int], float
 def test_where_not_even_the_smallest_batch_fits_the_reason_is_memory() -> None:
     with pytest.raises(UserError, match="not even 16 images fit into memory"):
         find_batch_size(rates(), 1, 10_000)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")]
+)
+def test_memory_may_run_out_on_a_cpu_too(error: Exception) -> None:
+    def rate(size: int) -> float:
+        if size > 32:
+            raise error
+        return size
+
+    assert find_batch_size(rate, 1, 10_000) == 32
+
+
+def test_what_is_wrong_with_a_batch_beside_memory_is_said() -> None:
+    def rate(size: int) -> float:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        find_batch_size(rate, 1, 10_000)
 
 
 def test_no_batch_is_smaller_than_its_parts() -> None:
@@ -89,6 +111,20 @@ def test_a_run_finds_what_is_auto_writes_it_down_and_goes_on_with_it(
         assert (again.data.batch_size, again.optimizer.lr) == (found["data.batch_size"], found["optimizer.lr"])
     with pytest.raises(UserError, match=r"optimizer\.lr: .* -> 0\.123"):
         prepare([f"resume={folder.path}", "trainer.max_epochs=2", "optimizer.lr=0.123"])
+
+
+def test_a_loss_that_is_no_number_ends_the_search_for_a_rate_and_not_the_run(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Classifier._learn
+
+    def learn(self: Classifier, batch: Batch) -> torch.Tensor:
+        too_high = self.trainer.optimizers[0].param_groups[0]["lr"] > 0.03
+        return original(self, batch) * (float("nan") if too_high else 1.0)
+
+    monkeypatch.setattr(Classifier, "_learn", learn)
+    folder = train(*EASY, "optimizer.lr=auto", "trainer.max_epochs=1", "trainer.log_every_n_steps=1")
+    assert 1e-6 < folder.read_manifest()["tuned"]["optimizer.lr"] < 0.1
 
 
 def test_looking_for_a_rate_leaves_no_trace_in_the_run(train: Callable[..., RunFolder]) -> None:

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from vgg_cifar.composition import (
@@ -103,14 +104,19 @@ def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[st
         defaults: every key the command knows, with what it is if not given.
 
     Raises:
-        UserError: for an argument of another form or an unknown key.
+        UserError: for an argument of another form, an unknown key, or one that is there twice.
     """
-    values = dict(defaults)
+    values, typed = dict(defaults), set[str]()
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or key not in defaults:
             known = ", ".join(f"{each}=..." for each in defaults)
             raise UserError(f"{argument}: expected {known}{did_you_mean(key, defaults)}")
+        if key in typed:  # a shell makes two of run={a,b}
+            raise UserError(
+                f"{key}: was given more than once; name one, or several with commas between where they may be"
+            )
+        typed.add(key)
         values[key] = None if value == "null" else value
     return values
 
@@ -118,6 +124,11 @@ def key_values(arguments: list[str], defaults: dict[str, str | None]) -> dict[st
 def listed(typed: str | None) -> list[str]:
     """The words of a list that was typed with commas, in brackets or without."""
     return [each.strip() for each in (typed or "").strip("[]").split(",") if each.strip()]
+
+
+def folders(typed: str | None) -> list[str]:
+    """The folders of a list like that, or one that is there and has a comma in its name."""
+    return [typed] if typed and RunFolder(typed).path.is_dir() else listed(typed)
 
 
 def prepare(argv: list[str]) -> list[str] | None:
@@ -177,6 +188,7 @@ def prepare(argv: list[str]) -> list[str] | None:
         _can_hold_runs(run_dir, "hydra.run.dir")
         if resume is None and placement.rank() == 0 and RunFolder(run_dir).config.exists():
             raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
+        composed.config.data.refuse_missing_files()
     return overrides
 
 
@@ -225,8 +237,11 @@ def _can_hold_runs(folder: Path, option: str) -> None:
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     except (OSError, RuntimeError) as error:  # a name that is too long; a user that is not there
         raise UserError(f"{option}: {folder} cannot be made: {first_line(error)}") from error
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to")
+    try:
+        with TemporaryDirectory(dir=there):  # root may write everywhere, and yet cannot in /proc
+            pass
+    except OSError as error:
+        raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to") from error
 
 
 def _checked_sweep(overrides: list[str]) -> list[str]:

@@ -72,6 +72,8 @@ def _setbacks(folder: RunFolder) -> int:
 
 def _what_fits(config: Config, fit: Callable[[Config], None] | None) -> str:
     """How to take the same steps in less memory, found by trying."""
+    if config.sharpness.name != "none" or config.compile == "graphs":  # which do not accumulate
+        return "lower data.batch_size, or choose a smaller model"
     parts = 2 * config.trainer.accumulate_grad_batches
     while fit is not None and parts <= int(config.data.batch_size):
         changes = {"accumulate_grad_batches": parts, "max_epochs": 1, "max_steps": 1, "limit_val_batches": 0}

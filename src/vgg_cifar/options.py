@@ -134,7 +134,7 @@ def no_such_option(key: str, model: type[Options], raw: Any) -> str:
             if leaf in {field.alias or name for name, field in options.model_fields.items()}
             for name in choice_names(options)
         ]
-        if owners:
+        if owners and isinstance(raw, dict) and "name" in raw:
             return f"{key}: {group}={raw['name']} has no such option, only {', '.join(owners)}"
     return f"{key}: there is no such option{did_you_mean(key, known)}"
 

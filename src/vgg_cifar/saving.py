@@ -146,6 +146,8 @@ class Saving(Checkpoint):
         wish = self._consensus.reached(self._wish)
         if due or better or wish:
             self._save(trainer, done, 0, last=due or bool(wish), best=better)
+        else:
+            self._write_metrics(trainer)
         if wish == STOP:
             raise Interrupted
 
@@ -162,13 +164,16 @@ class Saving(Checkpoint):
         minutes = (time.monotonic() - self._saved_at) / 60
         return SAVE if self.every_minutes is not None and minutes >= self.every_minutes else 0
 
+    def _write_metrics(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+
     def _save(self, trainer: Trainer, epochs: int, batches: int, *, last: bool = True, best: bool = False) -> None:
         """Write a checkpoint that says how many epochs are done, and how many batches of the next."""
         self._place = (epochs, batches)
         trainer.lightning_module.check_that_all_is_finite()  # type: ignore[operator]
         with self.stopwatch.paused(trainer):
-            for logger in trainer.loggers:
-                logger.save()  # before the checkpoint: what was logged up to it is never missing
+            self._write_metrics(trainer)  # before the checkpoint: what was logged up to it is never missing
             trainer.save_checkpoint(self.folder.checkpoint(".new"), weights_only=False)
             if trainer.is_global_zero:
                 checkpoints.place(self.folder, last=last, best=best)

@@ -6,16 +6,16 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from statistics import mean, pstdev
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vgg_cifar.config import Config
 from vgg_cifar.data.loader import Batch
-from vgg_cifar.errors import UserError
-from vgg_cifar.hardware import synchronise
+from vgg_cifar.errors import DivergedError, UserError
+from vgg_cifar.hardware import is_out_of_memory, synchronise
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def tune(config: Config, images: int, fit: Fit) -> tuple[Config, dict[str, Any]]
                 "trainer": short.model_copy(update={"max_steps": RATE_STEPS}),
             }
         )
-        fit(trial, [test])
+        with suppress(DivergedError):  # at a rate that is too high, as was to be
+            fit(trial, [test])
         lr = test.suggestion()
         found["optimizer.lr"] = lr
         config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
@@ -96,7 +97,7 @@ def find_batch_size(rate: Callable[[int], float], least: int, most: int) -> int:
     """The smallest power of two whose training is about as fast as any that fits into memory.
 
     Args:
-        rate: images per second at a batch size; raises `torch.OutOfMemoryError` where it does not fit.
+        rate: images per second at a batch size; raises an error of memory where it does not fit.
         least: no batch is smaller.
         most: no batch is larger, but the first that is tried.
 
@@ -109,7 +110,9 @@ def find_batch_size(rate: Callable[[int], float], least: int, most: int) -> int:
             break
         try:
             found = rate(size)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             if not best:
                 raise UserError(f"data.batch_size: not even {size} images fit into memory; give a number") from error
             break

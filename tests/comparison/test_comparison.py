@@ -191,6 +191,13 @@ def test_curves_are_by_epoch_over_seeds(tmp_path: Path) -> None:
     assert (curve.low, curve.high) == ((3.0, 2.0, 1.0), (5.0, 2.5, 1.0))
 
 
+def test_an_epoch_of_a_single_step_is_one(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "0", test_top1=0.5)
+    folder.write_metrics([{"step": 0, "epoch": 0, "train/loss": 3.0}, {"step": 1, "epoch": 1, "train/loss": 2.0}])
+    curve = compare([tmp_path]).curves[1]["train/loss"]
+    assert (curve.epochs, curve.mean) == ((1, 2), (3.0, 2.0))
+
+
 def test_a_folder_without_a_finished_run_still_makes_sense(tmp_path: Path) -> None:
     RunFolder(tmp_path / "0").path.mkdir()
     RunFolder(tmp_path / "0").write_result({"status": "failed", "error": "no memory"})

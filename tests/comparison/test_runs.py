@@ -37,12 +37,15 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_a_sweep_says_what_is_queued_and_what_died_before_it_began(tmp_path: Path) -> None:
     jobs = [
         {"number": number, "folder": name, "key": "0" * 16, "overrides": ["data=synthetic", f"seed={number}"]}
-        for number, name in enumerate(["0", "1", "2", "../outside", "/tmp", ".."])
+        for number, name in enumerate(
+            ["0", "1", "jobs/2", "../outside", "/tmp", "..", "jobs/../2", "jobs//2", "link/3"]
+        )
     ]
     command = ["python", "src/train.py", "-m", "seed=range(3)"]
     make_run(tmp_path / "outside", test_top1=0.5)
     make_run(tmp_path / "sweep" / "0", test_top1=0.5)
     (tmp_path / "sweep" / "1").mkdir()
+    (tmp_path / "sweep" / "link").symlink_to(tmp_path)
     RunFolder(tmp_path / "sweep" / "1").write_result({"status": "failed", "error": "killed by signal 9\nand more"})
     sweep = {"name": "seeds", "command": command, "versions": {}, "jobs": jobs}
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(sweep))

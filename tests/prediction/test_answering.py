@@ -170,7 +170,7 @@ def test_if_nothing_can_be_read_the_answer_is_empty_and_whole(predict: Predict, 
         (("images=src/predict.py", "to=src/predict.py"), "src/predict.py is one of the images"),
         (("images=src/predict.py", "checkpoint=second"), "checkpoint: there is no "),
         (("images=src/predict.py", "checkpoint=~nobody-of-this-name/x"), "checkpoint: there is no "),
-        (("images=a.png", "images=b.png"), "images: was given more than once; put commas between"),
+        (("images=a.png", "images=b.png"), "images: was given more than once"),
         (("image=.",), "image=.: expected run=..., images=..."),
     ],
 )

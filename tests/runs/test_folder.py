@@ -266,6 +266,20 @@ def test_a_run_that_has_not_begun_leaves_nothing_of_its_own_and_everything_of_ot
     assert not theirs.path.exists()
 
 
+def test_a_run_that_found_the_folder_in_use_leaves_what_is_in_it(folder: RunFolder) -> None:
+    theirs, ours = RunFolder(folder.path), RunFolder(folder.path)
+    theirs.lock()
+    (folder.path / "train.log").write_text("Looking for a learning rate")
+    with pytest.raises(UserError, match="in use by another process"):
+        ours.lock()
+    ours.discard_unless_begun()
+    assert (folder.path / "train.log").exists()
+    with pytest.raises(UserError, match="in use by another process"):
+        ours.lock()
+    theirs.discard_unless_begun()
+    assert not folder.path.exists()
+
+
 def test_what_ends_a_process_while_it_writes_leaves_no_half_of_a_file(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,8 +165,15 @@ def _jobs(root: Path, entry: os.DirEntry[str], sweeps: list[Sweep]) -> list[tupl
         )
     )
     found = [(str(job.get("folder", "")), _texts(job.get("overrides"))) for job in jobs]
-    inside = [(name, typed) for name, typed in found if re.fullmatch(r"[\w.,=-]{1,200}", name) and name.strip(".")]
-    return [(name, typed) for name, typed in dict(inside).items() if not (root / name).is_symlink()]
+    return [(name, typed) for name, typed in dict(found).items() if _is_inside(root, name)]
+
+
+def _is_inside(root: Path, name: str) -> bool:
+    """Whether this names a folder below, and no link leads out of it."""
+    parts = name.split("/")
+    if not all(re.fullmatch(r"[\w.,=-]{1,200}", part) and part.strip(".") for part in parts):
+        return False
+    return not any((root / "/".join(parts[:depth])).is_symlink() for depth in range(1, len(parts) + 1))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

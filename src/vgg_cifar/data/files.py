@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from vgg_cifar.data.dataset import Dataset, Split
+from vgg_cifar.data.sources import SOURCES, Source
 from vgg_cifar.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
@@ -31,59 +31,6 @@ LARGEST = 2**28
 """Bytes; every file and archive is smaller."""
 PATIENCE = 60
 """Seconds without a byte after which a server is given up."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a data set comes from and how its files are known.
-
-    The address and the MD5 sums are torchvision's; the SHA-256 sums were computed from files with those MD5 sums.
-    """
-
-    folder: str
-    archive: str
-    archive_sha256: str
-    train: dict[str, str]
-    test: dict[str, str]
-    meta: dict[str, str]
-    labels: str
-    classes: str
-    url: str = "https://www.cs.toronto.edu/~kriz/"
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Every file with its checksum: 64 digits are SHA-256, 32 are MD5."""
-        return {**self.train, **self.test, **self.meta}
-
-
-SOURCES = {
-    "cifar100": Source(
-        folder="cifar-100-python",
-        archive="cifar-100-python.tar.gz",
-        archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-        train={"train": "735e79b04f092ca3d2e6d07f368c0a7d70d48c48d28865950cc24454cf45129b"},
-        test={"test": "4b67687d9933c4db8f0831104447f15b93774f4f464bd0516f0f0f2ac83b7864"},
-        meta={"meta": "a5d4786345c961390f865e93b434dbd5c6904ce880667e0cb888c97d449f28b9"},
-        labels="fine_labels",
-        classes="fine_label_names",
-    ),
-    "cifar10": Source(
-        folder="cifar-10-batches-py",
-        archive="cifar-10-python.tar.gz",
-        archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        train={
-            "data_batch_1": "c99cafc152244af753f735de768cd75f",
-            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-            "data_batch_4": "634d18415352ddfa80567beed471001a",
-            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        },
-        test={"test_batch": "40351d587109b95175f43aff81a1287e"},
-        meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
-        labels="labels",
-        classes="label_names",
-    ),
-}
 
 
 def load(name: str, root: Path, *, download: bool) -> Dataset:
@@ -99,8 +46,9 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
     """
     source = SOURCES[name]
     folder = root / source.folder
-    if not _complete(source, root):
-        _obtain(source, root, download=download)
+    source.refuse_missing_files(root, download=download)
+    if not source.is_complete(root):
+        _obtain(source, root)
     archive = root / source.archive
     contents = {file: _verified(folder / file, digest, archive) for file, digest in source.files.items()}
     meta = _read(contents[next(iter(source.meta))], folder / next(iter(source.meta)))
@@ -120,31 +68,20 @@ def load(name: str, root: Path, *, download: bool) -> Dataset:
     )
 
 
-def _complete(source: Source, root: Path) -> bool:
-    try:
-        return all((root / source.folder / file).is_file() for file in source.files)
-    except OSError as error:
-        raise UserError(f"data.root: {root} cannot be looked into: {first_line(error)}; name another folder") from error
-
-
-def _obtain(source: Source, root: Path, *, download: bool) -> None:
-    """Unpack the archive in `root`, after downloading it if that is allowed and needed; one process at a time."""
+def _obtain(source: Source, root: Path) -> None:
+    """Unpack the archive in `root`, after downloading it if needed; one process at a time."""
     archive = root / source.archive
-    missing = f"data.root: neither {source.folder}/ nor {source.archive} is complete in {root}"
-    remedy = f"put {source.url}{source.archive} there, or train on generated images with data=synthetic"
-    if not archive.is_file() and not download:
-        raise UserError(f"{missing}; allow data.download=true, {remedy}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(source, root) as aside:
-            if _complete(source, root):
+            if source.is_complete(root):
                 return
             if not archive.is_file():
                 _download(source, aside / source.archive)
                 (aside / source.archive).replace(archive)
             _unpack(source, _verified(archive, source.archive_sha256), aside, root)
     except DownloadError as error:
-        raise UserError(f"{missing} and the download failed ({error}); {remedy}") from error
+        raise UserError(f"{source.missing(root)} and the download failed ({error}); {source.remedy}") from error
     except (OSError, EOFError, tarfile.TarError, KeyError) as error:
         raise UserError(
             f"data.root: {archive} cannot be unpacked into {root}: {first_line(error)}; put that right, "

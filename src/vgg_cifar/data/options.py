@@ -64,6 +64,12 @@ class _Files(_Data):
         """Whether missing files may be fetched from the network."""
         return self.folder() == DEFAULT_ROOT if self.download is None else self.download
 
+    def refuse_missing_files(self) -> None:
+        """See whether there is something to load; see `sources`."""
+        from vgg_cifar.data.sources import SOURCES
+
+        SOURCES[self.name].refuse_missing_files(self.folder(), download=self.may_download())
+
     def load(self) -> Dataset:
         """Read and verify the files; see `files.load`."""
         from vgg_cifar.data.files import load
@@ -89,6 +95,9 @@ class Synthetic(_Data):
     name: Literal["synthetic"]
     train_size: Count
     test_size: Count
+
+    def refuse_missing_files(self) -> None:
+        """There are none."""
 
     def load(self) -> Dataset:
         """Draw the images; see `synthetic.generate`."""

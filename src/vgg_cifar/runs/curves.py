@@ -17,7 +17,7 @@ def by_epoch(folder: RunFolder) -> list[dict[str, float]]:
     """
     rows: dict[int, dict[str, float]] = {}
     for row in folder.read_metrics():
-        if row["step"] and "train/loss" in row and math.isfinite(row.get("epoch", math.nan)):
+        if "train/loss" in row and math.isfinite(row.get("epoch", math.nan)):
             epoch = int(row["epoch"]) + 1
             rows[epoch] = {"epoch": epoch} | {name: row[name] for name in OF_AN_EPOCH if name in row}
     return [rows[epoch] for epoch in sorted(rows)]

@@ -200,6 +200,8 @@ class RunFolder:
         if self.config.exists():
             return
         self.unlock()
+        if self.in_use():  # another process's, which has not come so far yet
+            return
         manifest = [self.manifest] if self._wrote_manifest else []
         for leftover in (self._lock.path, *self.path.glob("*.log"), *manifest):
             leftover.unlink(missing_ok=True)

@@ -34,13 +34,16 @@ def refuse_what_cannot_run(
     if placement.rank() or "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("-m: a sweep starts the ranks of its jobs itself; call it without torchrun or srun")
     room = pool(options).room
+    sweep = Sweep(path)
+    is_new = not sweep.file.exists()
     datasets = set()
     for config in configs:
         if config.resume is not None:
             raise UserError("resume: a sweep goes on by itself where it was; type the same command again without it")
         room.refuse_what_never_fits(config)
         datasets.add(config.data.name)
-    sweep = Sweep(path)
+        if is_new and not isinstance(options, SlurmOptions):
+            config.data.refuse_missing_files()
     sweep.refuse_what_is_no_sweep()
     sweep.refuse_another_kind(searches=searches)
     if not options.mix_versions:

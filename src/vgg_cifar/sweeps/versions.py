@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vgg_cifar.data.files import SOURCES
+from vgg_cifar.data.sources import SOURCES
 from vgg_cifar.runs.manifest import git_state, packages
 
 PACKAGE = Path(__file__).resolve().parents[1]

@@ -24,6 +24,7 @@ ENOUGH = 3600
 
 def test_a_search_leaves_runs_a_study_and_a_page(command: Command, tiny: list[str], tmp_path: Path) -> None:
     typed = [*tiny, "trainer.max_epochs=1", "hydra/sweeper=optuna", f"hydra.sweep.dir={tmp_path}/search"]
+    typed += ["hydra.sweep.subdir=jobs/${hydra:job.num}"]
     space = ["optimizer.lr=tag(log,interval(1e-3,1e-1))", "optimizer=sgd,adam"]
     told = ["hydra.sweeper.n_trials=2", "hydra.launcher.jobs=2", "hydra.sweeper.objectives=[val/loss,train_seconds]"]
     done = command("train.py", "-m", *typed, *space, *told, OMP_NUM_THREADS="1")

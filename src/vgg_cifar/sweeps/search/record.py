@@ -51,7 +51,9 @@ class Recorded(Searching):
             seeds_per_trial=options.seeds_per_trial,
             n_trials=options.n_trials,
             importance=study.importance(),
-            trials=[_trial(each, folders(each.params)) for each in study.trials()],
+            trials=[
+                _trial(each, [path.relative_to(study.path) for path in folders(each.params)]) for each in study.trials()
+            ],
         ).write(study.path)
         self._written = time.monotonic()
 
@@ -69,7 +71,7 @@ def _trial(trial: FrozenTrial, folders: list[Path]) -> Trial:
         intermediate={epoch: value for epoch, value in trial.intermediate_values.items() if abs(value) < LARGEST},
         started=_moment(trial.datetime_start),
         ended=_moment(trial.datetime_complete),
-        jobs=[path.name for path in folders],
+        jobs=[path.as_posix() for path in folders],
     )
 
 
