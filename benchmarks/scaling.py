@@ -17,7 +17,7 @@ import torch
 from rounds import SYNTHETIC, Arguments, Side, about, device, keep, rate, take_turns
 from vgg_cifar.command_line import guard
 from vgg_cifar.errors import UserError
-from vgg_cifar.runs.record import WARMUP_STEPS
+from vgg_cifar.runs.stopwatch import WARMUP_STEPS
 
 
 def main() -> None:

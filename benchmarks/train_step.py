@@ -43,7 +43,7 @@ from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Normalise
 from vgg_cifar.model import VGGOptions
-from vgg_cifar.runs.record import WARMUP_STEPS
+from vgg_cifar.runs.stopwatch import WARMUP_STEPS
 
 Step = Callable[[], object]
 Learn = Callable[[Tensor, Tensor], None]

@@ -10,8 +10,9 @@ import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
 import sys
+from pathlib import Path
 
-from vgg_cifar.command_line import folders, guard, key_values, listed, quiet, register_resolvers
+from vgg_cifar.command_line import folders, guard, key_values, listed, quiet, refuse_unwritable, register_resolvers
 from vgg_cifar.errors import UserError
 from vgg_cifar.evaluation.options import EvaluationOptions
 from vgg_cifar.options import options_of
@@ -30,22 +31,25 @@ def main() -> int:
         raise UserError(f"run: {twice} is named twice; name every run once")
     if len(sources) > 1 and given["to"] is None:
         raise UserError("to: several runs are evaluated together; say where it goes: to=FOLDER")
+    if given["to"] is not None:
+        refuse_unwritable(Path(given["to"]), "to")
     options = options_of(EvaluationOptions, {key: given[key] for key in EvaluationOptions.model_fields})
     runs = [RunFolder.existing(source, "run") for source in sources]
     quiet()
     register_resolvers()
     from vgg_cifar.evaluation.evaluating import evaluate
-    from vgg_cifar.reporting.evaluation_report import write_evaluation
+    from vgg_cifar.reporting.evaluation_report import refuse_what_is_no_evaluation, write_evaluation
     from vgg_cifar.reporting.terminal import evaluated
     from vgg_cifar.signals import Signals
     from vgg_cifar.trained import restore
 
     which, root, allow = given["checkpoint"], given["data.root"], listed(given["allow"])
+    place = RunFolder(given["to"]).path if given["to"] else runs[0].evaluation_of(options.split)
+    refuse_what_is_no_evaluation(place)
     with Signals().taken():
         found = evaluate([restore(folder, which, root, allow) for folder in runs], options)
         if found is None:
             return 0  # another process tells
-        place = RunFolder(given["to"]).path if given["to"] else runs[0].evaluation_of(options.split)
         evaluated(found, write_evaluation(found, place, report=options.report))
     return 0
 

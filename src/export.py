@@ -11,8 +11,9 @@ import vgg_cifar.interruptible  # noqa: F401
 
 # isort: split
 import sys
+from pathlib import Path
 
-from vgg_cifar.command_line import guard, key_values, listed, quiet, register_resolvers
+from vgg_cifar.command_line import guard, key_values, listed, quiet, refuse_unwritable, register_resolvers
 from vgg_cifar.exporting.options import ExportOptions
 from vgg_cifar.options import options_of
 from vgg_cifar.runs.folder import RunFolder
@@ -25,6 +26,8 @@ def main() -> int:
     """Export, and say what was found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
     folder = RunFolder.existing(required(given["run"]), "run")
+    if given["to"] is not None:
+        refuse_unwritable(Path(given["to"]), "to")
     typed = {key: given[key] for key in ExportOptions.model_fields}
     options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
     quiet()

@@ -92,6 +92,19 @@ def test_a_mistake_or_a_right_taken_in_a_file_is_refused(tmp_path: Path, text: s
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize("text", ["seed: 3", "", "defaults: [override /optimizer: adam]"])
+def test_an_experiment_that_forgets_its_package_is_told_the_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", text))
+    assert str(caught.value) == "experiment: the file of this choice has to begin with the line '# @package _global_'"
+
+
+def test_an_experiment_that_forgets_to_override_a_choice_is_told_how(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + "defaults: [/optimizer: adam]"))
+    assert str(caught.value) == "optimizer: is chosen by two files; write 'override /optimizer: ...' in one"
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [

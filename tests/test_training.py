@@ -240,15 +240,19 @@ def test_a_run_that_goes_on_to_more_epochs_follows_the_longer_schedule_at_once(
     [
         ("trainer.accelerator=cuda", "trainer.accelerator: torch finds no cuda on this machine; use auto or cpu"),
         ("trainer.accelerator=gpu", "trainer.accelerator: torch finds no gpu on this machine; use auto or cpu"),
+        (
+            "compile=graphs",
+            "compile: graphs need an NVIDIA GPU, and with it bf16 or 32 bits; set compile=true or false",
+        ),
     ],
 )
 def test_hardware_that_is_not_there_is_a_mistake_of_one_line(
-    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, override: str, line: str
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, line: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError) as caught:
-        train(override)
+        train(override, "data=cifar100", f"data.root={tmp_path}")  # where there are no images, either
     assert str(caught.value) == line
 
 

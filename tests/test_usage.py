@@ -1,6 +1,7 @@
 """What `--help` says: every group, every choice, every option with its meaning."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -26,6 +27,12 @@ def test_a_word_shows_its_options_with_their_meanings_and_values(word: str) -> N
     assert "Peak learning rate" in shown
     assert ("optimizer.betas" in shown) == (word == "optimizer=adam")
     assert ("[0.3]" in shown) == (word == "optimizer.lr=0.3")
+
+
+def test_what_is_said_to_hydra_is_no_word_to_explain(tmp_path: Path) -> None:
+    said = [f"hydra.run.dir={tmp_path}", f"hydra.searchpath=[file://{tmp_path}]"]
+    assert help_text([*said, "optimizer"]) == help_text(["optimizer"])
+    assert help_text(said) == help_text([])
 
 
 def test_every_option_has_a_meaning() -> None:

@@ -20,11 +20,9 @@ from vgg_cifar.composition import (
     Composed,
     compose_and_check,
     compose_only,
-    parse,
     refuse_changes_of_hydra,
     with_later_options,
 )
-from vgg_cifar.config import FOUND
 from vgg_cifar.errors import (
     DONE,
     FAILED,
@@ -39,6 +37,7 @@ from vgg_cifar.errors import (
     redacted,
 )
 from vgg_cifar.options import did_you_mean, quoted
+from vgg_cifar.overrides import parse, with_typed
 from vgg_cifar.runs import placement
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.sweeps.options import launcher_options
@@ -185,7 +184,7 @@ def prepare(argv: list[str]) -> list[str] | None:
                 f"leave them as they were, or {new}"
             )
     else:
-        _can_hold_runs(run_dir, "hydra.run.dir")
+        refuse_unwritable(run_dir, "hydra.run.dir")
         if resume is None and placement.rank() == 0 and RunFolder(run_dir).config.exists():
             raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
         composed.config.data.refuse_missing_files()
@@ -230,7 +229,7 @@ def _with_config_dir(overrides: list[str], config_dir: str | None) -> list[str]:
     return [*overrides, f"hydra.searchpath=[{quoted(f'file://{path}')}]"]
 
 
-def _can_hold_runs(folder: Path, option: str) -> None:
+def refuse_unwritable(folder: Path, option: str) -> None:
     """Refuse a folder that cannot be made or written to."""
     try:
         folder = folder.expanduser().absolute()
@@ -277,7 +276,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     path = jobs[0].sweep_dir
     if any(job.sweep_dir != path for job in jobs):
         raise UserError("sweep: all jobs lie in one folder; give one name")
-    _can_hold_runs(path, "hydra.sweep.dir")
+    refuse_unwritable(path, "hydra.sweep.dir")
     launcher = launcher_options(jobs[0].hydra)
     if space is not None:
         refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs], launcher)
@@ -286,7 +285,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
 
 
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """The override lists of a sweep, one per job, as Hydra's basic sweeper makes them."""
+    """The override lists of a sweep, one per job; those that differ from the first in one value come next."""
     from hydra.errors import HydraException
 
     choices = []
@@ -304,7 +303,10 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     jobs = math.prod(len(values) for values in choices)
     if not 0 < jobs <= MOST_JOBS:
         raise UserError(f"--multirun: these values make {'no' if not jobs else 'over ' + str(MOST_JOBS)} jobs")
-    return (list(job) for job in product(*choices))
+    numbered = product(*(enumerate(values) for values in choices))
+    # A value that is wrong by itself is met before all its combinations are.
+    nearest_first = sorted(numbered, key=lambda job: sum(place > 0 for place, _ in job))
+    return ([value for _, value in job] for job in nearest_first)
 
 
 def _composed(overrides: list[str]) -> Composed:
@@ -343,46 +345,6 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run was started")
     ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
     return with_typed(given, tuned, config, [*overrides, *ours])
-
-
-def with_typed(began: list[Any], tuned: dict[str, Any], config: dict[str, Any], typed: list[str]) -> list[str]:
-    """The overrides of a stored run, replaced and extended by those typed now; a choice takes its options along.
-
-    Args:
-        began: the stored ones; what they allow, and what they tell Hydra, is not taken from a folder.
-        tuned: what the run found for `auto`; it stays.
-        config: the run's, which says where its images were, if it read any, and what it chose.
-        typed: the overrides of now.
-    """
-    found = {key: f"{key}={value!r}" for key, value in tuned.items() if key in FOUND and type(value) in (int, float)}
-    kept = [str(each) for each in began if not _grants(str(each))] + list(found.values())
-    chosen = {group: each["name"] for group, each in config.items() if isinstance(each, dict) and "name" in each}
-    another = {
-        _key(each) for each in typed if each not in kept and _key(each) in chosen and _value(each) != chosen[_key(each)]
-    }
-    kept = [each for each in kept if _key(each).partition(".")[0] not in another]
-    data = config.get("data")
-    root = data.get("root") if isinstance(data, dict) else None
-    if isinstance(root, str):
-        kept.append(f"data.root={quoted(root)}")
-    merged: dict[str, str] = {}
-    for override in (*kept, *(each for each in typed if each not in {f"{key}=auto" for key in found})):
-        merged[_key(override)] = override
-    return list(merged.values())
-
-
-def _grants(override: str) -> bool:
-    """Whether an override touches `allow`, Hydra's settings or a package: what a folder may not say."""
-    (parsed,) = parse([override])
-    return parsed.package is not None or re.match(r"(allow|hydra)\b", parsed.key_or_group) is not None
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
-def _value(override: str) -> str:
-    return override.partition("=")[2].strip("'\"")
 
 
 def register_resolvers() -> None:

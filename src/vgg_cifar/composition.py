@@ -12,9 +12,10 @@ import yaml
 
 from vgg_cifar.config import Config, check
 from vgg_cifar.data.options import PROJECT
-from vgg_cifar.errors import NAME_IN_ADDRESS, UserError
+from vgg_cifar.errors import UserError
 from vgg_cifar.limits import bounded
-from vgg_cifar.options import did_you_mean, flat, keys, literal, no_such_option, spelled
+from vgg_cifar.options import did_you_mean, flat, is_within, keys, literal, no_such_option, spelled
+from vgg_cifar.overrides import parse
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -31,7 +32,8 @@ OF_LAUNCHED_RANKS = {"job.name": r"[\w.-]+", "output_subdir": "null"}
 PER_COMMAND = ("runtime.", "overrides.", "job.override_dirname")
 """What Hydra itself notes of each command."""
 CONFIGURATION = "the configuration"
-SECRETS = "give it in the environment, as MLFLOW_TRACKING_URI, WANDB_API_KEY or OPTUNA_STORAGE"
+OF_WORKERS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
+"""Options that other programs have."""
 
 
 class Composed(NamedTuple):
@@ -75,6 +77,9 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
         with bounded(CONFIGURATION):
             composed = _composed(overrides)
             run, sweep = composed.hydra.run.dir, composed.hydra.sweep.dir
+            for name, folder in (("run", run), ("sweep", sweep)):
+                if not str(folder).strip():
+                    raise UserError(f"hydra.{name}.dir: is empty; name a folder, or leave it off")
             folders = Path(str(run)).expanduser().absolute(), Path(str(sweep)).expanduser().absolute()
             settings = OmegaConf.to_container(composed.hydra, resolve=False)
         with open_dict(composed):
@@ -105,7 +110,7 @@ def refuse_changes_of_hydra(composed: Composed) -> None:
     typed = {override.key_or_group.removeprefix("hydra.") for override in said}
     shipped = _shipped_hydra(tuple(str(each.input_line) for each in said if each.key_or_group.startswith("hydra/")))
     for key in sorted(composed.hydra.keys() | shipped.keys()):
-        may_differ = key.startswith(PER_COMMAND) or any(key == each or key.startswith(f"{each}.") for each in typed)
+        may_differ = key.startswith(PER_COMMAND) or is_within(key, typed)
         if not may_differ and composed.hydra.get(key) != shipped.get(key):
             raise UserError(f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped")
 
@@ -131,6 +136,8 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
         raise UserError(_plainly(error, ())) from error
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
+    for group in {"experiment", "debug"} & raw.keys():
+        raise UserError(_no_package(group))
     _refuse_what_no_file_can_hold(raw)
     typed = parse(overrides)
     allowed = _allowed(raw.pop("allow", []), typed)
@@ -176,37 +183,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
         if isinstance(value, dict):
             yield from _texts(list(value.values()))
-
-
-def parse(overrides: list[str]) -> list[Override]:
-    """Read overrides by Hydra's grammar.
-
-    Raises:
-        UserError: naming the one that cannot be read.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    parsed = []
-    for override in overrides:
-        if NAME_IN_ADDRESS.search(override):
-            key = override.partition("=")[0]
-            raise UserError(f"{key}: holds an address with a name or password, which files would keep; {SECRETS}")
-        try:
-            override.encode()
-            with bounded(override.partition("=")[0]):
-                parsed += parser.parse_overrides([override])
-        except UnicodeEncodeError as error:
-            raise UserError(f"{override}: holds bytes that are not UTF-8") from error
-        except (HydraException, RecursionError, ValueError) as error:
-            if "=" not in override and not override.startswith("~"):
-                raise UserError(f"{override}: expected group=choice or key=value") from error
-            reason = re.sub(r"^\w+Exception: ", "", str(error).partition("\n")[0])
-            raise UserError(
-                f"{override}: cannot be read ({reason}); put quotes around special signs: \"key='value'\""
-            ) from error
-    return parsed
 
 
 def group_choices(group: str) -> list[str]:
@@ -289,13 +265,14 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     answers: dict[str, Callable[..., str]] = {
         r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
-        r"Could not find '([\w/]+)/([^'/]*)'": _no_choice,
+        r"Could not find '((?:hydra/)?\w+)/(.*)'": _no_choice,
         r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,
         r"Could not delete from config. '([^']+)' does not exist": lambda key: _unknown(key, typed),
-        r"Config group override must be a string or a list\. Got (\w+)": "a group's choice is a word, not {0}".format,
+        r"Config group override must be a string or a list\. Got (\w+)": lambda kind: _no_word(kind, typed),
+        r"Multiple values for (\S+)\. To": "{0}: is chosen by two files; write 'override /{0}: ...' in one".format,
     }
     for pattern, answer in answers.items():
         found = re.search(pattern, message)
@@ -316,11 +293,31 @@ def _no_choice(group: str, given: str) -> str:
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
 
 
+def _no_package(group: str) -> str:
+    return f"{group}: the file of this choice has to begin with the line '# @package _global_'"
+
+
+def _no_word(kind: str, typed: Iterable[Override]) -> str:
+    """What to do where a number stands for a choice: it may be meant for the only option that the choice has."""
+    for each in typed:
+        group, value = each.key_or_group, each.value()
+        if group in groups() and not isinstance(value, str | list | None):
+            raw = _of_choices(other for other in typed if other is not each)
+            own = [key for key in keys(Config, raw) if key.startswith(f"{group}.") and not key.endswith(".name")]
+            meant = f"; did you mean {own[0]}={spelled(value)}?" if len(own) == 1 else ""
+            return f"{group}: should be one of {', '.join(group_choices(group))}, is {spelled(value)}{meant}"
+    return f"a group's choice is a word, not {kind}"
+
+
 def _unknown(key: str, typed: Iterable[Override]) -> str:
     """Why an option cannot be set: it is not there, in the choices that were taken."""
     if key in groups():
         return f"{key}: expected one of {', '.join(group_choices(key))}"
     raw = _of_choices(typed)
+    if package := re.search(r"@(experiment|debug)\b", key):
+        return _no_package(package[1])
+    if key.rpartition(".")[2] in OF_WORKERS:
+        return f"{key}: there is no such option: images lie on the device, and no workers load them"
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:
         known = [*keys(Config, raw), *groups(), "allow"]
         return f"{key}: there is no such option{did_you_mean(key, known)}"

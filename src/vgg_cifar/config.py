@@ -16,7 +16,7 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.logger import LoggerOptions
 from vgg_cifar.model import CustomModel, ModelOptions
 from vgg_cifar.optimizer import CustomOptimizer, OptimizerOptions
-from vgg_cifar.options import Count, Fraction, Options, Positive, in_one_line
+from vgg_cifar.options import Count, Fraction, Options, Positive, in_one_line, is_within
 from vgg_cifar.resizing import ResizingOptions
 from vgg_cifar.schedule import ScheduleOptions
 from vgg_cifar.sharpness import SharpnessOptions
@@ -147,7 +147,7 @@ class Config(Options):
 
 def is_beside_the_point(option: str) -> bool:
     """Whether an option says nothing of what a run computes."""
-    return any(option == each or option.startswith(f"{each}.") for each in BESIDE_THE_POINT)
+    return is_within(option, BESIDE_THE_POINT)
 
 
 def check(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:

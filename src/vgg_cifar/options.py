@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from vgg_cifar.errors import UserError
@@ -17,6 +17,15 @@ from vgg_cifar.errors import UserError
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _of_the_run(value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"should be a fraction of the run, from 0 to below 1, is {value:g}: epoch 60 of 200 is 0.3")
+    return value
+
+
+PartOfRun = Annotated[float, AfterValidator(_of_the_run)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 DIGITS = 18
 """Of a typed whole number, at most."""
@@ -47,6 +56,11 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             options[f"{prefix}{key}"] = value
     return options
+
+
+def is_within(key: str, names: Iterable[str]) -> bool:
+    """Whether a dotted key is one of these, or an option within one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def spelled(value: Any) -> str:

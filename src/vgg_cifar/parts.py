@@ -88,9 +88,28 @@ def make_trainer(
     Raises:
         UserError: if this machine, or the launcher that started this process, cannot do what was asked for.
     """
-    kind = hardware.accelerator(config.trainer.accelerator)
+    kind, precision, reason = arithmetic(config)
     if kind == "cpu":
         hardware.keep_freed_memory()
+    try:
+        trainer = config.trainer.build(callbacks, loggers, kind, precision, profiler)
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    return trainer, {
+        "accelerator": kind,
+        "precision": precision,
+        "ranks": trainer.world_size,
+        "reason": reason,
+    }
+
+
+def arithmetic(config: Config) -> tuple[str, str, str]:
+    """The device's kind, its precision, and why.
+
+    Raises:
+        UserError: if this machine cannot do what was asked for.
+    """
+    kind = hardware.accelerator(config.trainer.accelerator)
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
         precision, reason = config.trainer.precision, "as asked"
@@ -103,13 +122,4 @@ def make_trainer(
             "trainer.precision: auto is 16-mixed on this GPU, which scales the gradients that sharpness goes uphill "
             "by; set trainer.precision=32-true or sharpness=none"
         )
-    try:
-        trainer = config.trainer.build(callbacks, loggers, kind, precision, profiler)
-    except (MisconfigurationException, ValueError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    return trainer, {
-        "accelerator": kind,
-        "precision": precision,
-        "ranks": trainer.world_size,
-        "reason": reason,
-    }
+    return kind, precision, reason

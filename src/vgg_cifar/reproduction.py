@@ -11,18 +11,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vgg_cifar import standalone
 from vgg_cifar.agreement import OFF, compare
-from vgg_cifar.command_line import with_typed
 from vgg_cifar.composition import (
     Composed,
     compose_and_check,
-    parse,
     refuse_changes_of_hydra,
     with_later_options,
 )
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.errors import DONE, FAILED, INTERRUPTED, UserError, printable
-from vgg_cifar.options import flat, quoted, spelled
+from vgg_cifar.options import flat, is_within, quoted, spelled
+from vgg_cifar.overrides import parse, with_typed
 from vgg_cifar.parts import evaluated_images, make_datamodule, make_trainer
 from vgg_cifar.reporting import terminal
 from vgg_cifar.runs import placement
@@ -172,7 +171,7 @@ def changes(stored: dict[str, Any], raw: dict[str, Any], *free: str) -> Iterator
     """The options that a stored configuration and a composed one do not share, but for where and how to look on."""
     before, after = flat(with_later_options(stored)), flat(raw)
     for key in sorted(before.keys() | after.keys()):
-        may = any(key == each or key.startswith(f"{each}.") for each in (*MAY_DIFFER, *free))
+        may = is_within(key, (*MAY_DIFFER, *free))
         if before.get(key) != after.get(key) and not may:
             yield key, spelled(before.get(key)), spelled(after.get(key))
 

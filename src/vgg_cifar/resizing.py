@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vgg_cifar.options import Fraction, Options
+from vgg_cifar.options import Options, PartOfRun
 
 Side = Annotated[int, Field(ge=16, le=64)]
 
@@ -27,7 +27,7 @@ class ProgressiveResizing(Options):
     name: Literal["progressive"]
     sides: Annotated[list[Side], Field(min_length=1)]
     """Pixels on each side, 16 to 64, stage by stage. Evaluation is always on whole images, so 32 should come last."""
-    milestones: list[Fraction]
+    milestones: list[PartOfRun]
     """When each next stage begins, as fractions of the run, ascending. The side changes between epochs."""
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from vgg_cifar.ddp import Consensus
 from vgg_cifar.errors import Interrupted
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
-from vgg_cifar.runs.record import Stopwatch
+from vgg_cifar.runs.stopwatch import Stopwatch
 from vgg_cifar.signals import Signals
 
 SAVE, STOP = 1, 2

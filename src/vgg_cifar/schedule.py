@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vgg_cifar.custom import Custom
-from vgg_cifar.options import Fraction, Options
+from vgg_cifar.options import Options, PartOfRun
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
 class _Schedule(Options):
-    warmup: Fraction
+    warmup: PartOfRun
     """Fraction of the run in which the rate climbs evenly from near zero to `optimizer.lr`."""
 
     def build(self, optimizer: Optimizer, total: int) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class MultiStep(_Schedule):
     """Steps down at given moments."""
 
     name: Literal["multistep"]
-    milestones: list[Fraction]
+    milestones: list[PartOfRun]
     """When the rate drops, as fractions of the run, ascending."""
     gamma: Annotated[float, Field(gt=0, le=1)]
     """What the rate is multiplied by at each milestone."""

@@ -16,6 +16,7 @@ from vgg_cifar.composition import stored_config
 from vgg_cifar.config import Config
 from vgg_cifar.data.loader import Normalise
 from vgg_cifar.errors import RunError, UserError, first_line
+from vgg_cifar.options import did_you_mean
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 
@@ -121,7 +122,7 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
     named = Path(os.path.expanduser(which)).absolute()  # noqa: PTH111  # Path refuses the ~ of a user that is not there
     file = folder.checkpoint(str(which)) if which in ("best", "last") else named
     if not file.is_file():
-        raise UserError(f"checkpoint: there is no {file}")
+        raise UserError(f"checkpoint: there is no {file}{did_you_mean(str(which), ('best', 'last'))}")
     return file
 
 

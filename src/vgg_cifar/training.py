@@ -34,7 +34,7 @@ from vgg_cifar.errors import (
 )
 from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.options import flat
-from vgg_cifar.parts import make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import arithmetic, make_classifier, make_datamodule, make_trainer
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
@@ -44,7 +44,8 @@ from vgg_cifar.runs.histograms import Histograms
 from vgg_cifar.runs.manifest import ended, gone_on_with, manifest
 from vgg_cifar.runs.metrics import MetricsFile
 from vgg_cifar.runs.placement import rank
-from vgg_cifar.runs.record import Record, Stopwatch
+from vgg_cifar.runs.record import Record
+from vgg_cifar.runs.stopwatch import Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard, writing_threads_are_quiet
 from vgg_cifar.saving import EarlyStopping, Saving
 from vgg_cifar.signals import Signals
@@ -112,6 +113,7 @@ class _Run:
         if self._is_complete():
             log.info("%s is finished; trainer.max_epochs=N with a larger N goes on", self.folder.path)
             return DONE
+        arithmetic(config)  # refused before the images are fetched, if it is
         datamodule = make_datamodule(config)
         if not self.resumed:
             config = self._with_numbers_for_auto(datamodule)
@@ -155,7 +157,7 @@ class _Run:
             if dashboard is not None:
                 hyperparameters.begin(self.folder, config.model_dump())
                 if known < 0:  # no point of an earlier process stays, nor does what it described
-                    dashboard.describe(config, datamodule)
+                    dashboard.describe(datamodule, config.logger.images)
         try:
             trainer.fit(
                 classifier,

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups, parse
+from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import Options, chosen, did_you_mean, flat, spelled
+from vgg_cifar.options import Options, chosen, did_you_mean, flat, is_within, spelled
+from vgg_cifar.overrides import parse
 from vgg_cifar.sweeps.options import LauncherOptions, SlurmOptions
 from vgg_cifar.sweeps.search.options import SearchOptions
 
@@ -63,8 +64,9 @@ def help_text(words: list[str]) -> str:
     value = flat({str(key): each for key, each in raw.items()})
     meaning = dict(_meanings(Config, raw))
     named = [word for word in words if word not in settings]
-    named += [override.key_or_group.partition(".")[0] for override in parse(settings)]
-    keys = [key for key in meaning if any(key == name or key.startswith(f"{name}.") for name in named)]
+    chosen_by = (override.key_or_group for override in parse(settings))
+    named += [key.partition(".")[0] for key in chosen_by if not is_within(key.replace("/", "."), ["hydra"])]
+    keys = [key for key in meaning if is_within(key, named)]
     known = {*groups(), *meaning, *(key.partition(".")[0] for key in meaning)}
     unknown = [name for name in named if name not in known]
     if unknown:

@@ -72,6 +72,27 @@ def test_a_mistake_is_one_line_with_exit_code_2(
     assert (done.returncode, done.stderr.strip()) == (2, line.format(here=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("to", "line"),
+    [
+        ("/dev/null", "to: /dev/null cannot be made: /dev/null is no folder that may be written to"),
+        ("{run}", "to: {run} is a run's folder; leave to out, or name a folder of its own"),
+    ],
+)
+def test_where_findings_cannot_go_is_said_before_they_are_found(
+    train: Callable[..., RunFolder], command: Callable[..., subprocess.CompletedProcess[str]], to: str, line: str
+) -> None:
+    folder = train("trainer.max_epochs=1")
+    folder.checkpoint("last").unlink()  # without which there is nothing to find
+    done = command("evaluate.py", f"run={folder.path}", f"to={to.format(run=folder.path)}")
+    assert (done.returncode, done.stderr.strip()) == (2, f"error: {line.format(run=folder.path)}")
+
+
+def test_a_misspelt_checkpoint_is_answered_with_the_right_name(train: Callable[..., RunFolder]) -> None:
+    with pytest.raises(UserError, match=r"checkpoint: there is no .*/bset; did you mean best\?"):
+        asked(train("trainer.max_epochs=1"), which="bset")
+
+
 def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[..., RunFolder]) -> None:
     folder = train("trainer.max_epochs=1")
     older = folder.read_config()

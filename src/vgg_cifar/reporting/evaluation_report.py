@@ -48,7 +48,7 @@ def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Pa
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"to: {place} cannot be made: {first_line(error)}") from error
-    _refuse_what_is_not_an_evaluations(place)
+    refuse_what_is_no_evaluation(place)
     write(place / METRICS, json_text(found.metrics))
     if not report:
         for name in (PAGE, *TABLES):  # which tell of another evaluation
@@ -67,7 +67,12 @@ def write_evaluation(found: Findings, place: Path, *, report: bool = True) -> Pa
     return place / PAGE
 
 
-def _refuse_what_is_not_an_evaluations(place: Path) -> None:
+def refuse_what_is_no_evaluation(place: Path) -> None:
+    """See whether a folder may take an evaluation.
+
+    Raises:
+        UserError: if it holds something else.
+    """
     if RunFolder(place).config.exists():
         raise UserError(f"to: {place} is a run's folder; leave to out, or name a folder of its own")
     if (place / "tensorboard").exists() and not (place / METRICS).exists():

@@ -19,6 +19,7 @@ from vgg_cifar.comparison.runs import Run, find
 from vgg_cifar.config import is_beside_the_point
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import did_you_mean
+from vgg_cifar.overrides import option_of
 from vgg_cifar.reporting.formatting import is_share
 from vgg_cifar.results.ensembles import ensemble
 from vgg_cifar.runs.curves import by_epoch
@@ -209,7 +210,7 @@ def _varied(runs: Sequence[Run], differ: Sequence[str]) -> dict[str, list[str]]:
 def _overrides(run: Run) -> list[str]:
     """What was typed for a run, without its seed and what says nothing of what it computes."""
     typed = run.processes()[-1].get("command", [])[2:] if run.manifest.get("resumed") else run.overrides
-    keys = ((each, each.partition("=")[0].lstrip("+~")) for each in typed)
+    keys = ((each, option_of(each)) for each in typed)
     return [
         each for each, key in keys if key != "seed" and not re.match(r"hydra\b", key) and not is_beside_the_point(key)
     ]

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vgg_cifar.runs.record import Stopwatch
+from vgg_cifar.runs.stopwatch import Stopwatch
 from vgg_cifar.runs.tensorboard import Dashboard
 
 Values = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from typing import Any
 
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import flat, spelled
+from vgg_cifar.options import flat, is_within, spelled
 from vgg_cifar.runs.folder import RunFolder
 
 OUTPUTS = PROJECT / "outputs"
@@ -162,5 +162,5 @@ def differences(old: dict[str, Any], new: dict[str, Any], found: Collection[str]
         for key in sorted(before.keys() | after.keys(), key=lambda key: (not key.endswith(".name"), key))
         if before.get(key) != after.get(key)
         and not (key in found and after.get(key) == "auto")
-        and not any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+        and not is_within(key, MAY_CHANGE)
     ]

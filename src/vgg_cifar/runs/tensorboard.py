@@ -11,7 +11,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid
 
-from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
 from vgg_cifar.runs.custom_scalars import custom_scalars
 from vgg_cifar.runs.folder import RunFolder
@@ -71,15 +70,15 @@ class Dashboard(TensorBoardLogger):
         self.experiment.flush()
 
     @rank_zero_only
-    def describe(self, config: Config, datamodule: DataModule) -> None:
-        """Write what does not change while the run goes on."""
+    def describe(self, datamodule: DataModule, images: int) -> None:
+        """Write what does not change while the run goes on, with so many augmented training images."""
         writer = self.experiment
         shown = "test" if datamodule.val is None else "val"
         writer.add_custom_scalars(custom_scalars(datamodule.dataset.superclasses, shown))
-        if config.logger.images:
-            indices = torch.arange(min(config.logger.images, len(datamodule.train)))
-            images = datamodule.train.images[indices]
+        if images:
+            indices = torch.arange(min(images, len(datamodule.train)))
+            shown_images = datamodule.train.images[indices]
             if datamodule.augment is not None:
-                images = datamodule.augment(images, indices, 0)
-            writer.add_image("augmented training images", make_grid(images, nrow=8, padding=1), 0)
+                shown_images = datamodule.augment(shown_images, indices, 0)
+            writer.add_image("augmented training images", make_grid(shown_images, nrow=8, padding=1), 0)
         writer.flush()

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from omegaconf import DictConfig, open_dict
 
-from vgg_cifar.composition import checked, parse
+from vgg_cifar.composition import checked
+from vgg_cifar.overrides import parse
 from vgg_cifar.sweeps.job import Job
 from vgg_cifar.sweeps.options import LauncherOptions
 from vgg_cifar.sweeps.sweep import Sweep, Wanted

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vgg_cifar.config import Config, is_beside_the_point
 from vgg_cifar.errors import UserError
+from vgg_cifar.overrides import option_of
 from vgg_cifar.runs.folder import RunFolder, json_text, read_json, write
 from vgg_cifar.runs.lock import Lock
 from vgg_cifar.runs.manifest import now
@@ -239,7 +240,7 @@ def default_name(name: str, swept: Sequence[str], fixed: Iterable[str]) -> str:
         fixed: all other overrides.
     """
     swept = sorted(swept)
-    telling = sorted(each for each in fixed if not is_beside_the_point(each.partition("=")[0].lstrip("+~")))
+    telling = sorted(each for each in fixed if not is_beside_the_point(option_of(each)))
     digest = hashlib.sha256(repr((name, swept, telling)).encode()).hexdigest()[:6]
     leaves = "_".join(re.sub(r"\W+", "", re.split(r"[./]", each)[-1], flags=re.ASCII) for each in swept)
     return f"{(leaves or name)[:LONGEST_NAME]}_{digest}"

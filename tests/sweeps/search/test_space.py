@@ -6,8 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from vgg_cifar.comparison.search import Choice, FloatRange, IntRange
-from vgg_cifar.composition import parse
 from vgg_cifar.errors import UserError
+from vgg_cifar.overrides import parse
 from vgg_cifar.sweeps.search.space import Space
 
 WRITTEN: dict[str, Any] = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vgg_cifar.comparison.search import Choice, FloatRange, IntRange
-from vgg_cifar.composition import parse
 from vgg_cifar.errors import UserError
+from vgg_cifar.overrides import parse
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override, RangeSweep
