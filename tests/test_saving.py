@@ -13,6 +13,7 @@ from undisturbed import Zygote, account
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.saving import Saving
+from vgg_cifar.trained import restore
 
 RUNS = {
     "average, adamw, early stopping": (
@@ -178,6 +179,15 @@ def test_checkpoints_are_written_when_it_was_said(
     folder = train(*options)
     found = {path.stem: checkpoints.read(path)["global_step"] for path in folder.checkpoints.glob("*.ckpt")}
     assert {name: step for name, step in found.items() if name != "best"} == steps
+
+
+def test_checkpoints_of_some_epochs_stay_and_can_be_asked_for_by_name(train: Callable[..., RunFolder]) -> None:
+    options = ("checkpoint.keep_every_epochs=2", "checkpoint.every_epochs=null")
+    folder = train(*options, "trainer.max_epochs=3")
+    train(*options, "trainer.max_epochs=5", f"resume={folder.path}")
+    kept = {path.stem: checkpoints.read(path)["global_step"] for path in folder.checkpoints.glob("epoch_*")}
+    assert kept == {"epoch_2": 10, "epoch_4": 20}
+    assert (restore(folder, "epoch_2").epoch, restore(folder, "last").epoch) == (2, 5)
 
 
 def test_metrics_are_written_after_an_epoch_without_a_checkpoint(

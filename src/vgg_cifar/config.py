@@ -41,7 +41,7 @@ class EarlyStoppingOptions(Options):
 
 
 class CheckpointOptions(Options):
-    """When a run is saved, beside its end; the last two checkpoints are kept, and the best one."""
+    """When a run is saved, beside its end; the last two checkpoints stay, the best one, and those of some epochs."""
 
     every_epochs: Count | None
     """Epochs between checkpoints; null: none between epochs."""
@@ -49,6 +49,8 @@ class CheckpointOptions(Options):
     """Minutes after which one is written in the middle of an epoch; null: none there."""
     every_steps: Count | None
     """Optimizer steps between checkpoints in the middle of epochs; null: none there."""
+    keep_every_epochs: Count | None
+    """Epochs between checkpoints that stay, as `epoch_N.ckpt`; null: none does."""
 
 
 class DivergenceOptions(Options):

@@ -47,6 +47,7 @@ class Saving(Checkpoint):
         every_epochs: epochs between checkpoints; None: one at the end of the run.
         every_minutes: minutes of rank 0's clock between checkpoints within an epoch; None: none.
         every_steps: optimizer steps between checkpoints within an epoch; None: none.
+        keep_every_epochs: epochs between checkpoints that stay; None: none does.
         at_start: whether to write one before the first step.
 
     Attributes:
@@ -65,6 +66,7 @@ class Saving(Checkpoint):
         every_epochs: int | None = 1,
         every_minutes: float | None = None,
         every_steps: int | None = None,
+        keep_every_epochs: int | None = None,
         at_start: bool = False,
     ) -> None:
         self.folder = folder
@@ -73,6 +75,7 @@ class Saving(Checkpoint):
         self.every_epochs = every_epochs
         self.every_minutes = every_minutes
         self.every_steps = every_steps
+        self.keep_every_epochs = keep_every_epochs
         self.at_start = at_start
         self.best: float | None = None
         self.stopped = False
@@ -144,8 +147,9 @@ class Saving(Checkpoint):
             self.best = top1
         due = over or (self.every_epochs is not None and done % self.every_epochs == 0)
         wish = self._consensus.reached(self._wish)
-        if due or better or wish:
-            self._save(trainer, done, 0, last=due or bool(wish), best=better)
+        stays = self.keep_every_epochs is not None and done % self.keep_every_epochs == 0
+        if due or better or wish or stays:
+            self._save(trainer, done, 0, last=due or bool(wish), best=better, stays=stays)
         else:
             self._write_metrics(trainer)
         if wish == STOP:
@@ -168,7 +172,16 @@ class Saving(Checkpoint):
         for logger in trainer.loggers:
             logger.save()
 
-    def _save(self, trainer: Trainer, epochs: int, batches: int, *, last: bool = True, best: bool = False) -> None:
+    def _save(
+        self,
+        trainer: Trainer,
+        epochs: int,
+        batches: int,
+        *,
+        last: bool = True,
+        best: bool = False,
+        stays: bool = False,
+    ) -> None:
         """Write a checkpoint that says how many epochs are done, and how many batches of the next."""
         self._place = (epochs, batches)
         trainer.lightning_module.check_that_all_is_finite()  # type: ignore[operator]
@@ -176,7 +189,7 @@ class Saving(Checkpoint):
             self._write_metrics(trainer)  # before the checkpoint: what was logged up to it is never missing
             trainer.save_checkpoint(self.folder.checkpoint(".new"), weights_only=False)
             if trainer.is_global_zero:
-                checkpoints.place(self.folder, last=last, best=best)
+                checkpoints.place(self.folder, last=last, best=best, of_epoch=epochs if stays else None)
         self._saved_at = time.monotonic()
 
 

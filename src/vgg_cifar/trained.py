@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def restore(
 
     Args:
         folder: the run's.
-        which: "best", "last" or a checkpoint's file; None takes the one that the run itself tested.
+        which: "best", "last", "epoch_N" or a checkpoint's file; None takes the one that the run itself tested.
         data_root: where the images are, if no longer where the run found them.
         allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
         config: of the run, where it is at hand.
@@ -120,7 +121,7 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
         if which not in ("best", "last"):
             raise UserError(f"{folder.result} is damaged: tested_checkpoint should be best or last, is {which!r}")
     named = Path(os.path.expanduser(which)).absolute()  # noqa: PTH111  # Path refuses the ~ of a user that is not there
-    file = folder.checkpoint(str(which)) if which in ("best", "last") else named
+    file = folder.checkpoint(str(which)) if re.fullmatch(r"best|last|epoch_\d+", str(which)) else named
     if not file.is_file():
         raise UserError(f"checkpoint: there is no {file}{did_you_mean(str(which), ('best', 'last'))}")
     return file

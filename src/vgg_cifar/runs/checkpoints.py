@@ -56,8 +56,10 @@ def write(content: dict[str, Any], path: Path) -> None:
         raise RunError(f"no checkpoint can be written to {path.parent}: {why}") from error
 
 
-def place(folder: RunFolder, *, last: bool, best: bool, instead: bool = False) -> None:
-    """Give a new checkpoint its name, or both names; the last one before it becomes `previous.ckpt`, or is replaced.
+def place(folder: RunFolder, *, last: bool, best: bool, of_epoch: int | None = None, instead: bool = False) -> None:
+    """Give a new checkpoint its names; the last one before it becomes `previous.ckpt`, or is replaced.
+
+    That of an epoch stays beside them, as `epoch_N.ckpt`.
 
     At every moment there is a whole `last.ckpt`, if there was one, and it never knows of a better one than `best.ckpt`.
 
@@ -68,6 +70,8 @@ def place(folder: RunFolder, *, last: bool, best: bool, instead: bool = False) -
     try:
         if best:
             _name_too(new, folder.checkpoint("best"))
+        if of_epoch is not None:
+            _name_too(new, folder.checkpoint(f"epoch_{of_epoch}"))
         if last:
             if folder.checkpoint("last").exists() and not instead:
                 _name_too(folder.checkpoint("last"), folder.checkpoint("previous"))

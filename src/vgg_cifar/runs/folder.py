@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """`last.ckpt`, `previous.ckpt` before it, and `best.ckpt` where images are held out."""
+        """`last.ckpt`, `previous.ckpt` before it, `best.ckpt` where images are held out; `epoch_N.ckpt` on demand."""
         return self.path / "checkpoints"
 
     @property
@@ -106,7 +106,7 @@ class RunFolder:
         return self.path / "profile" / "trace.json.gz"
 
     def checkpoint(self, name: str) -> Path:
-        """The checkpoint called "best", "last" or "previous", or ".new" while it is written."""
+        """The checkpoint called "best", "last", "previous" or "epoch_N", or ".new" while it is written."""
         return self.checkpoints / f"{name}.ckpt"
 
     def has_checkpoint(self) -> bool:
