@@ -114,43 +114,29 @@ def rows(
         form: of numbers along the axis, as d3 has it.
     """
     places = list(range(len(labels)))
-    means = [mean for mean, _ in estimates]
-    halves = [half for _, half in estimates]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [value for values, _ in points for value in values],
-            "y": [place for place, (values, _) in zip(places, points, strict=True) for _ in values],
-            "text": [said for _, words in points for said in words],
-            "hovertemplate": "%{text}<extra></extra>",
-            "marker": {
+    data = [
+        scatter(
+            [value for values, _ in points for value in values],
+            [place for place, (values, _) in zip(places, points, strict=True) for _ in values],
+            [said for _, words in points for said in words],
+            marker={
                 "size": 7,
                 "opacity": 0.45,
                 "color": [each for each, (values, _) in zip(colours, points, strict=True) for _ in values],
             },
-        }
-    ]
-    for place, mean, half, shade, said in zip(places, means, halves, colours, hover, strict=True):
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": [mean],
-                "y": [place],
-                "text": [said],
-                "hovertemplate": "%{text}<extra></extra>",
-                "marker": {"size": 11, "color": shade, "line": {"width": 2, "color": "var(--paper)"}},
-                "error_x": {
-                    "type": "data",
-                    "array": [half or 0],
-                    "visible": bool(half),
-                    "thickness": 2,
-                    "width": 5,
-                    "color": shade,
-                },
-            }
         )
+    ]
+    for place, (mean, half), shade, said in zip(places, estimates, colours, hover, strict=True):
+        interval = {
+            "type": "data",
+            "array": [half or 0],
+            "visible": bool(half),
+            "thickness": 2,
+            "width": 5,
+            "color": shade,
+        }
+        marker = {"size": 11, "color": shade, "line": {"width": 2, "color": "var(--paper)"}}
+        data.append(scatter([mean], [place], [said], marker=marker, error_x=interval))
     titles = [
         {
             "x": 0, "xref": "paper", "xanchor": "left", "y": place, "yshift": 19, "text": text(label, 70),

@@ -69,7 +69,7 @@ def rate(value: float | None) -> str:
 
 def objective(value: float | None, name: str) -> str:
     """What a search looks for, whatever that is: a share, a loss, seconds, images per second, a number."""
-    if value is None or name.endswith("loss") or is_share(name):
+    if value is None or is_loss(name) or is_share(name):
         return score(value, name)
     if name.endswith("seconds"):
         return f"{value:.1f} s" if abs(value) < 100 else duration(value)

@@ -10,7 +10,7 @@ from vgg_cifar.comparison.curves import CURVES, Curve
 from vgg_cifar.comparison.groups import Group
 from vgg_cifar.comparison.runs import Run
 from vgg_cifar.comparison.statistics import Estimate
-from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, counted, rows, text
+from vgg_cifar.reporting.charts import DASHES, axis, chart, colour, counted, rows, scatter, text
 from vgg_cifar.reporting.formatting import change, duration, margin, score
 
 MOST_ROWS = 40
@@ -114,23 +114,10 @@ def _cost(found: Comparison) -> dict[str, Any] | None:
                 f"<b>{text(_name(group), 90)}</b><br>{_run(run, metric)}<br>trained {duration(spent)}"
                 for run, spent in zip(runs, seconds, strict=True)
             ]
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "x": seconds,
-                    "y": [run.number_of(metric) for run in runs],
-                    "text": said,
-                    "hovertemplate": "%{text}<extra></extra>",
-                    "meta": group.number,
-                    "marker": {"size": 10, "opacity": 0.85}
-                    | (
-                        {"color": colour(place), "symbol": place % 8}
-                        if found.in_groups
-                        else {"color": "var(--series-0)"}
-                    ),
-                }
-            )
+            look = {"color": colour(place), "symbol": place % 8} if found.in_groups else {"color": "var(--series-0)"}
+            marker = {"size": 10, "opacity": 0.85, **look}
+            values = [run.number_of(metric) for run in runs]
+            data.append(scatter(seconds, values, said, meta=group.number, marker=marker))
     if not data:
         return None
     return chart(
@@ -161,20 +148,19 @@ def _curves(found: Comparison, name: str) -> dict[str, Any] | None:
 
 def _curve(curve: Curve, name: str, group: Group, place: int) -> list[dict[str, Any]]:
     """The band from the lowest to the highest seed, where there are several, and the mean."""
-    common = {"type": "scatter", "meta": group.number}
     made: list[dict[str, Any]] = []
     if max(curve.runs) > 1:
         made.append(
-            common
-            | {
-                "mode": "lines",
-                "x": [*curve.epochs, *reversed(curve.epochs)],
-                "y": [*curve.high, *reversed(curve.low)],
-                "fill": "toself",
-                "opacity": 0.28,
-                "line": {"width": 0, "color": colour(place)},
-                "hoverinfo": "skip",
-            }
+            scatter(
+                [*curve.epochs, *reversed(curve.epochs)],
+                [*curve.high, *reversed(curve.low)],
+                [],
+                mode="lines",
+                meta=group.number,
+                fill="toself",
+                opacity=0.28,
+                line={"width": 0, "color": colour(place)},
+            )
         )
     said = [
         f"<b>{text(_name(group), 90)}</b><br>epoch {epoch}: {score(mean, name)}"
@@ -184,16 +170,15 @@ def _curve(curve: Curve, name: str, group: Group, place: int) -> list[dict[str, 
         )
     ]
     made.append(
-        common
-        | {
-            "mode": "lines+markers" if len(curve.epochs) < 25 else "lines",
-            "x": list(curve.epochs),
-            "y": list(curve.mean),
-            "text": said,
-            "hovertemplate": "%{text}<extra></extra>",
-            "marker": {"size": 4, "color": colour(place)},
-            "line": {"width": 2, "color": colour(place), "dash": DASHES[place % len(DASHES)]},
-        }
+        scatter(
+            curve.epochs,
+            curve.mean,
+            said,
+            mode="lines+markers" if len(curve.epochs) < 25 else "lines",
+            meta=group.number,
+            marker={"size": 4, "color": colour(place)},
+            line={"width": 2, "color": colour(place), "dash": DASHES[place % len(DASHES)]},
+        )
     )
     return made
 

@@ -14,7 +14,7 @@ from rich.tree import Tree
 from vgg_cifar.comparison.options import typed
 from vgg_cifar.errors import printable
 from vgg_cifar.options import flat, spelled
-from vgg_cifar.reporting.formatting import change, duration, margin, p_value, score, short
+from vgg_cifar.reporting.formatting import change, duration, margin, p_value, rate, score, short
 from vgg_cifar.reporting.trial_summary import trials_compared
 
 if TYPE_CHECKING:
@@ -76,15 +76,14 @@ def closing(result: dict[str, Any], classes: int, superclasses: int) -> None:
         notes["test/superclass_top1"] = f"chance {1 / superclasses:.2%}"
     for name, value in result.items():
         if name.startswith(("val/", "test/")):
-            shown = f"{value:.4f}" if name.endswith("loss") else f"{value:.2%}"
-            table.add_row(name, shown, notes.get(name, ""))
+            table.add_row(name, score(value, name), notes.get(name, ""))
     reads = result["test_reads"]
     table.add_row(
         "test set read", f"{reads} x", "" if reads == 1 else "each end of the run, and each look while it trained"
     )
     epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
     table.add_row("trained", duration(result["train_seconds"]), f"{epochs}, {result['steps']:,} steps")
-    table.add_row("images/s", f"{result['images_per_second']:,.0f}", "while it trained")
+    table.add_row("images/s", rate(result["images_per_second"]), "while it trained")
     table.add_row("in all", duration(result["total_seconds"]), "with setting up and evaluating")
     Console(highlight=False).print(table)
 
