@@ -78,4 +78,4 @@ def take(browser: Browser, address: str, page: Page, to: Path) -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

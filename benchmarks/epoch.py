@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -30,6 +30,7 @@ from vgg_cifar import hardware
 from vgg_cifar.command_line import guard, key_values
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.runs.manifest import now
+from vgg_cifar.runs.placement import required
 
 ASKED = ["tta=flip", "corruptions=500", "cost=true"]
 PAGE = PROJECT / "docs" / "evaluation.md"
@@ -40,7 +41,7 @@ BETWEEN = re.compile(r"(<!-- evaluation -->\n).*(<!-- end of evaluation -->)", r
 
 def main() -> None:
     given = key_values(sys.argv[1:], {"run": None, "data.root": None})
-    folder = RunFolder.existing(str(given["run"]), "run")
+    folder = RunFolder.existing(required(given["run"]), "run")
     root = [f"data.root={given['data.root']}"] if given["data.root"] else []
     command = [sys.executable, str(PROJECT / "src" / "evaluate.py"), f"run={folder.path}", *root]
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -184,4 +185,4 @@ def keep(picture: Image.Image, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -52,4 +52,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -189,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

@@ -92,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    guard(main)
+    guard(main, __doc__)

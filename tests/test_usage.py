@@ -29,6 +29,21 @@ def test_a_word_shows_its_options_with_their_meanings_and_values(word: str) -> N
     assert ("[0.3]" in shown) == (word == "optimizer.lr=0.3")
 
 
+@pytest.mark.parametrize("group", WITHOUT_OPTIONS)
+def test_a_set_of_choices_shows_what_it_sets(group: str) -> None:
+    for choice in group_choices(group):
+        shown = help_text([f"{group}={choice}"])
+        assert shown.startswith(f"  {group}={choice}")
+        written = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+        chosen = [
+            f"{key.removeprefix('override /')}={value}"
+            for each in written.pop("defaults", [])
+            for key, value in each.items()
+        ]
+        expected = [*chosen, *(f"{key}={spelled(value)}" for key, value in flat(written).items())]
+        assert [line.strip() for line in shown.splitlines() if "=" in line][1:] == expected
+
+
 def test_what_is_said_to_hydra_is_no_word_to_explain(tmp_path: Path) -> None:
     said = [f"hydra.run.dir={tmp_path}", f"hydra.searchpath=[file://{tmp_path}]"]
     assert help_text([*said, "optimizer"]) == help_text(["optimizer"])

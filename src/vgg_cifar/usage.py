@@ -55,6 +55,9 @@ def help_text(words: list[str]) -> str:
     from omegaconf import OmegaConf
 
     lines = [line for word in words if word in OF_HYDRA for line in _options_of_hydra(*word.split("="))]
+    sets = [(group, choice) for group in WITHOUT_OPTIONS for choice in group_choices(group)]
+    if words and set(words) <= {f"{group}={choice}" for group, choice in sets}:
+        lines = [line for group, choice in sets if f"{group}={choice}" in words for line in _set_by(group, choice)]
     if lines:
         return "\n".join(lines) + "\n"
     settings = [word for word in words if "=" in word or word.startswith("~")]
@@ -92,6 +95,15 @@ def help_text(words: list[str]) -> str:
             lines += _entry(key, f"{text} [{spelled(value.get(key))}]")
     lines += _entry("allow", "Packages beside torch, torchvision and timm whose classes `_target_` may name. [[]]")
     return "\n".join([*lines, "", *FLAGS]) + "\n"
+
+
+def _set_by(group: str, choice: str) -> Iterator[str]:
+    """An experiment, or the like: what it is, and what it sets."""
+    yield from _entry(f"{group}={choice}", _comment(group, choice))
+    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    for default in content.pop("defaults", []):
+        yield from (f"  {key.removeprefix('override /')}={value}" for key, value in default.items())
+    yield from (f"  {key}={spelled(value)}" for key, value in flat(content).items())
 
 
 def _options_of_hydra(group: str, choice: str) -> Iterator[str]:
