@@ -42,7 +42,7 @@ def run(job: dict[str, Any], calls: int) -> int:
     try:
         composed = compose_and_check(prepare(job["typed"]) or [])
         sys.setprofile(watch)
-        code = training.run(composed.config, RunFolder(composed.run_dir), composed.hydra["overrides.task"])
+        code = training.run(composed.config, RunFolder(composed.run_dir), composed.hydra["overrides"]["task"])
         sys.setprofile(None)
     except UserError as error:
         code = complain(error)

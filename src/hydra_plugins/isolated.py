@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -27,6 +28,7 @@ def composer(context: HydraContext, master: DictConfig) -> Compose:
         composed = context.config_loader.load_sweep_config(master, overrides)
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = number
+        HydraConfig.instance().set_config(OmegaConf.masked_copy(composed, "hydra"))  # which ${hydra:job.num} asks
         return composed
 
     return compose
@@ -50,12 +52,15 @@ class IsolatedLauncher(Launcher):
             SystemExit: with the sweep's exit code, unless every job is finished: Hydra passes on no other.
         """
         from vgg_cifar.command_line import exit_code
-        from vgg_cifar.options import flat
         from vgg_cifar.sweeps.launching import launch
         from vgg_cifar.sweeps.options import launcher_options
 
         settings = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
-        jobs, options = [*map(list, job_overrides)], launcher_options(flat({"launcher": settings}))
+        assert isinstance(settings, dict)
+        jobs, options = (
+            [*map(list, job_overrides)],
+            launcher_options({str(key): value for key, value in settings.items()}),
+        )
         code = exit_code(lambda: launch(jobs, options, self.config, composer(self.context, self.config)))
         if code:
             sys.exit(code)

@@ -33,12 +33,11 @@ class OptunaSweeper(Sweeper):
         """
         from hydra_plugins.isolated import composer
         from vgg_cifar.command_line import exit_code
-        from vgg_cifar.options import flat
         from vgg_cifar.sweeps.search.launching import search
 
         said = OmegaConf.to_container(self.composed.hydra)
         assert isinstance(said, dict)
-        settings = flat({str(key): value for key, value in said.items()})
+        settings = {str(key): value for key, value in said.items()}
         compose = composer(self.context, self.composed)
         code = exit_code(lambda: search(list(arguments), settings, self.composed, compose))
         if code:

@@ -162,7 +162,7 @@ def prepare(argv: list[str]) -> list[str] | None:
     refuse_changes_of_hydra(composed)
     if composed.config.sweep is not None:
         raise UserError("sweep: names the folder of several runs; add -m, or leave it off")
-    if is_search(composed.hydra):
+    if is_search(composed.hydra["sweeper"]):
         raise UserError("hydra/sweeper: chooses among several runs; add -m, or leave it off")
     trainer = composed.config.trainer
     placement.refuse_other_ranks(trainer.devices, trainer.num_nodes)
@@ -266,7 +266,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
         overrides = [*overrides, f"sweep={default_name('sweep', swept, own)}"]
     of_hydra = [each for each in overrides if re.match(r"\+*hydra\b", each)]
     space = None
-    if is_search(compose_only(of_hydra)[1]):
+    if is_search(compose_only(of_hydra)[1]["sweeper"]):
         space = Space([each for each in overrides if each not in of_hydra])
     jobs = []
     for job in _jobs(overrides) if space is None else ([*corner, *of_hydra] for corner in space.corners()):
@@ -277,9 +277,11 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     if any(job.sweep_dir != path for job in jobs):
         raise UserError("sweep: all jobs lie in one folder; give one name")
     refuse_unwritable(path, "hydra.sweep.dir")
-    launcher = launcher_options(jobs[0].hydra)
+    launcher = launcher_options(jobs[0].hydra["launcher"])
     if space is not None:
-        refuse_what_cannot_be_searched(space, search_options(jobs[0].hydra), [job.config for job in jobs], launcher)
+        refuse_what_cannot_be_searched(
+            space, search_options(jobs[0].hydra["sweeper"]), [job.config for job in jobs], launcher
+        )
     refuse_what_cannot_run(path, [job.config for job in jobs], launcher, searches=space is not None)
     return overrides
 

@@ -49,7 +49,7 @@ class Composed(NamedTuple):
     tree: DictConfig
     """As Hydra shows it: interpolations as they were written."""
     hydra: dict[str, Any]
-    """Hydra's own settings by dotted key, interpolations as they were written."""
+    """Hydra's own settings, interpolations as they were written."""
 
 
 def compose_and_check(overrides: list[str]) -> Composed:
@@ -89,7 +89,7 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
     except Exception as error:  # whatever a file or an override made Hydra, OmegaConf or YAML stumble over
         raise UserError(_plainly(error, typed)) from error
     assert isinstance(settings, dict)
-    return composed, flat({str(key): value for key, value in settings.items()}), folders
+    return composed, {str(key): value for key, value in settings.items()}, folders
 
 
 def _composed(overrides: list[str]) -> DictConfig:
@@ -106,12 +106,13 @@ def refuse_changes_of_hydra(composed: Composed) -> None:
     Raises:
         UserError: if a file changed one.
     """
-    said = parse(composed.hydra["overrides.hydra"])
+    said = parse(composed.hydra["overrides"]["hydra"])
     typed = {override.key_or_group.removeprefix("hydra.") for override in said}
     shipped = _shipped_hydra(tuple(str(each.input_line) for each in said if each.key_or_group.startswith("hydra/")))
-    for key in sorted(composed.hydra.keys() | shipped.keys()):
+    found = flat(composed.hydra)
+    for key in sorted(found.keys() | shipped.keys()):
         may_differ = key.startswith(PER_COMMAND) or is_within(key, typed)
-        if not may_differ and composed.hydra.get(key) != shipped.get(key):
+        if not may_differ and found.get(key) != shipped.get(key):
             raise UserError(f"hydra.{key}: is changed in a file; Hydra's own settings stay as they are shipped")
 
 
@@ -343,8 +344,8 @@ def _defaults() -> Composed:
 
 @cache
 def _shipped_hydra(choices: tuple[str, ...]) -> dict[str, Any]:
-    """Hydra's settings as they are shipped with these choices of its groups."""
-    return compose_and_check(list(choices)).hydra
+    """Hydra's settings, by dotted key, as they are shipped with these choices of its groups."""
+    return flat(compose_and_check(list(choices)).hydra)
 
 
 def default_options() -> dict[str, Any]:

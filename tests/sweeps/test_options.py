@@ -14,7 +14,7 @@ SHIPPED = SOURCES.parent / "conf" / "hydra" / "launcher"
 
 
 def typed(*overrides: str) -> LauncherOptions:
-    return launcher_options(compose_and_check([*overrides]).hydra)
+    return launcher_options(compose_and_check([*overrides]).hydra["launcher"])
 
 
 @pytest.mark.parametrize(("choice", "options"), [("isolated", LauncherOptions), ("slurm", SlurmOptions)])

@@ -9,8 +9,6 @@ from pydantic import Field, ValidationError, model_validator
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Count, Options, in_one_line
 
-PREFIX = "launcher."
-
 
 class LauncherOptions(Options):
     """What `conf/hydra/launcher/isolated.yaml` holds, but for the launcher's class."""
@@ -85,14 +83,13 @@ def launcher_options(settings: dict[str, Any]) -> LauncherOptions:
     """Check the launcher's part of Hydra's settings.
 
     Args:
-        settings: those of Hydra, by dotted key.
+        settings: that part, with the launcher's class under `_target_`.
 
     Raises:
         UserError: naming the option that is wrong.
     """
-    named = {key.removeprefix(PREFIX): value for key, value in settings.items() if key.startswith(PREFIX)}
-    options = CLASSES[named["_target_"]]
-    given = {name: named[name] for name in options.model_fields if name in named}
+    options = CLASSES[settings["_target_"]]
+    given = {name: settings[name] for name in options.model_fields if name in settings}
     try:
         return options.model_validate(given)
     except ValidationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from vgg_cifar.composition import checked
 from vgg_cifar.overrides import parse
@@ -35,9 +35,9 @@ class Plan:
         self.sweep = Sweep(Path(str(master.hydra.sweep.dir)))
         self._compose = compose
         self._mixes = options.mix_versions
-        said = master.hydra.overrides
-        self._paths = [each for each in said.hydra if each.startswith("hydra.searchpath")]
-        typed = [*said.task, *said.hydra]
+        of_hydra = _as_typed(master.hydra.overrides.hydra)
+        self._paths = [each for each in of_hydra if each.startswith("hydra.searchpath")]
+        typed = [*_as_typed(master.hydra.overrides.task), *of_hydra]
         self._command = ["python", "src/train.py", "-m", *(each for each in typed if each != "hydra.mode=MULTIRUN")]
 
     def wanted(self, overrides: list[str]) -> Wanted:
@@ -82,3 +82,9 @@ class Plan:
 
     def _subfolder(self, number: int, overrides: list[str]) -> str:
         return str(self._compose(overrides, number).hydra.sweep.subdir)
+
+
+def _as_typed(overrides: ListConfig) -> list[str]:
+    words = OmegaConf.to_container(overrides, resolve=False)  # ${hydra.job.num} is not known yet
+    assert isinstance(words, list)
+    return [str(word) for word in words]

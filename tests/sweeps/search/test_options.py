@@ -9,7 +9,6 @@ from pretended_search import options
 
 from vgg_cifar.composition import CONF
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import flat
 from vgg_cifar.sweeps.search import choices
 from vgg_cifar.sweeps.search.options import DIRECTIONS, search_options
 from vgg_cifar.sweeps.search.space import Space
@@ -19,8 +18,7 @@ SPACE = Space(["a=1,2,3", "b=range(0,4)"])
 
 
 def told(**changed: Any) -> Any:
-    settings = {f"sweeper.{key}": value for key, value in flat(SHIPPED | changed).items()}
-    return search_options({"launcher.jobs": 3, **settings})
+    return search_options(SHIPPED | changed)
 
 
 def test_the_shipped_file_is_taken_as_it_is() -> None:

@@ -57,7 +57,7 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
 
     Args:
         arguments: the overrides that were typed, those with several values among them.
-        settings: Hydra's, by dotted key.
+        settings: Hydra's.
         master: what Hydra composed for the sweep as a whole.
         compose: how a job is composed.
 
@@ -68,7 +68,7 @@ def search(arguments: list[str], settings: dict[str, Any], master: DictConfig, c
         UserError: for any mistake.
         RunError: if the study's database was away too long; what ran has saved its step.
     """
-    options, launcher = search_options(settings), launcher_options(settings)
+    options, launcher = search_options(settings["sweeper"]), launcher_options(settings["launcher"])
     space, plan, console = Space(arguments), Plan(master, compose, launcher), Console()
     like = plan.wanted(next(space.corners())).config
     made_of: dict[str, Any] = {"basis": _basis(like, space)}

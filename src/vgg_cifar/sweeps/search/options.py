@@ -11,8 +11,6 @@ from vgg_cifar.comparison.search import MOST_TRIALS, Direction
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Count, Options, in_one_line
 
-PREFIX = "sweeper."
-
 DIRECTIONS: dict[str, Direction] = {
     "val/top1": "maximize",
     "val/top5": "maximize",
@@ -110,27 +108,20 @@ def named(choice: Named) -> tuple[str, dict[str, Any]]:
 
 
 def is_search(settings: dict[str, Any]) -> bool:
-    """Whether Hydra's settings, by dotted key, choose this sweeper."""
-    return settings.get(f"{PREFIX}_target_") == "hydra_plugins.search.OptunaSweeper"
+    """Whether the sweeper's part of Hydra's settings is that of a search."""
+    return settings.get("_target_") == "hydra_plugins.search.OptunaSweeper"
 
 
 def search_options(settings: dict[str, Any]) -> SearchOptions:
     """Check the sweeper's part of Hydra's settings.
 
     Args:
-        settings: those of Hydra, by dotted key.
+        settings: that part, with the sweeper's class under `_target_`.
 
     Raises:
         UserError: naming the option that is wrong.
     """
-    given: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key.startswith(PREFIX) and key != f"{PREFIX}_target_":
-            *groups, leaf = key.removeprefix(PREFIX).split(".")
-            place = given
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[leaf] = value
+    given = {key: value for key, value in settings.items() if key != "_target_"}
     try:
         return SearchOptions.model_validate(given)
     except ValidationError as error:
