@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vgg_cifar import command_line
 from vgg_cifar.command_line import folders, guard, key_values, prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
@@ -318,6 +319,18 @@ def test_a_run_from_before_an_option_and_a_group_existed_goes_on(
     again = [*tiny, "augmentation=rotate", f"hydra.run.dir={tmp_path}/runs/new", "resume=auto"]
     found = prepare([f"resume={folder.path}", "trainer.max_epochs=5"] if named else again)
     assert compose_and_check(found).run_dir == folder.path
+
+
+def test_a_wrong_value_of_a_large_sweep_is_met_before_all_its_combinations(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked = []
+    original = command_line.compose_and_check
+    monkeypatch.setattr(command_line, "compose_and_check", lambda job: checked.append(job) or original(job))
+    with pytest.raises(UserError, match=r"^weight_decay\.value: .* is 'x'"):
+        prepare(["-m", "data=synthetic", "seed=range(0,40)", "optimizer.lr=0.1,0.2", "weight_decay.value=0.1,x"])
+    assert len(checked) < 40 + 2 + 2
+    assert capsys.readouterr().err == "Checking the options of 160 jobs, 0 done ...\n"
 
 
 def test_key_value_arguments_are_read_and_checked() -> None:

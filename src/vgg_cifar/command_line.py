@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +45,8 @@ from vgg_cifar.sweeps.search.options import is_search
 from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
+MANY_JOBS = 50
+"""From which on checking them takes so long, about a fifth of a second each, that it is to be seen."""
 LONGEST_LINE = 1000
 
 
@@ -268,8 +270,11 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     space = None
     if is_search(compose_only(of_hydra)[1]["sweeper"]):
         space = Space([each for each in overrides if each not in of_hydra])
-    jobs = []
-    for job in _jobs(overrides) if space is None else ([*corner, *of_hydra] for corner in space.corners()):
+    jobs: list[Composed] = []
+    wanted = _jobs(overrides) if space is None else [[*corner, *of_hydra] for corner in space.corners()]
+    for job in wanted:
+        if len(wanted) > MANY_JOBS and len(jobs) % MANY_JOBS == 0:
+            print(f"Checking the options of {len(wanted):,} jobs, {len(jobs):,} done ...", file=sys.stderr)
         composed = compose_and_check(job)
         refuse_changes_of_hydra(composed)
         jobs.append(composed)
@@ -286,7 +291,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     return overrides
 
 
-def _jobs(overrides: list[str]) -> Iterator[list[str]]:
+def _jobs(overrides: list[str]) -> list[list[str]]:
     """The override lists of a sweep, one per job; those that differ from the first in one value come next."""
     from hydra.errors import HydraException
 
@@ -308,7 +313,7 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     numbered = product(*(enumerate(values) for values in choices))
     # A value that is wrong by itself is met before all its combinations are.
     nearest_first = sorted(numbered, key=lambda job: sum(place > 0 for place, _ in job))
-    return ([value for _, value in job] for job in nearest_first)
+    return [[value for _, value in job] for job in nearest_first]
 
 
 def _composed(overrides: list[str]) -> Composed:
