@@ -2,7 +2,7 @@
 
     python benchmarks/optimizer.py [rounds=5] [json=PATH]
 
-Of a VGG16-BN, on random gradients (in whose place Muon puts directions), on a GPU if there is one: SGD and Adam,
+Of a VGG16-BN, on random gradients (in whose place Muon puts their mean), on a GPU if there is one: SGD and Adam,
 `optimizer=muon` with its five iterations and with three, and `torch.optim.Muon` with five. That takes matrices: SGD has
 the rest. It is always in bfloat16, ours where the hardware multiplies it.
 """

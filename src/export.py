@@ -1,7 +1,8 @@
 """Write a trained network for other programs, and prove that it is the same network.
 
-python src/export.py run=FOLDER [format=onnx,torch_export,safetensors] [checkpoint=best|last|FILE] [images=1000|all|0]
-                     [int8=true] [speed=false] [data.root=FOLDER] [to=FOLDER] [allow=PACKAGE,...]
+python src/export.py run=FOLDER [format=onnx,torch_export,safetensors] [images=1000|all|0]
+                     [checkpoint=best|last|epoch_N|FILE] [int8=true] [speed=false] [data.root=FOLDER] [to=FOLDER]
+                     [allow=PACKAGE,...]
 
 The files lie in the run's `export/`, or in `to`. `images` test images are asked of each file; `int8=true` makes
 `model.int8.onnx` too; `speed=false` measures no images per second. Exit code 1: a file did not agree, and is removed.

@@ -348,6 +348,8 @@ def test_a_list_of_folders_may_be_one_with_a_comma_in_its_name(tmp_path: Path) -
     assert folders(f"{tmp_path}/a,b") == [f"{tmp_path}/a,b"]
     assert folders(f"[{tmp_path}/a, b]") == [f"{tmp_path}/a", "b"]
     assert folders(None) == folders(",") == []
+    many = [f"{tmp_path}/{number}" for number in range(1000)]
+    assert folders(",".join(many)) == many
 
 
 def test_the_composition_is_shown_as_it_would_run(

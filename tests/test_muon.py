@@ -13,7 +13,7 @@ from torch.optim import SGD
 
 from vgg_cifar.composition import CONF
 from vgg_cifar.config import Config
-from vgg_cifar.muon import COEFFICIENTS, Muon, orthogonal
+from vgg_cifar.muon import A, B, C, Muon, orthogonal
 from vgg_cifar.parts import make_classifier, make_datamodule
 
 
@@ -53,10 +53,9 @@ def test_every_singular_value_goes_through_the_polynomial(shape: tuple[int, ...]
     generator = torch.Generator().manual_seed(iterations)
     left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
     values = torch.logspace(1, -1, 12)
-    a, b, c = COEFFICIENTS
     expected = values / values.norm()
     for _ in range(iterations):
-        expected = a * expected + b * expected**3 + c * expected**5
+        expected = A * expected + B * expected**3 + C * expected**5
     found = orthogonal(left * values @ right, iterations)
     torch.testing.assert_close(
         left.mT @ found @ right.mT, torch.diag(expected).expand(shape[0], -1, -1), atol=2e-3, rtol=0
@@ -117,6 +116,17 @@ def test_a_step_makes_filters_longer_and_the_next_begins_with_the_norm_of_the_fi
     for new, old in zip(model.parameters(), before.parameters(), strict=True):
         if is_filter(new):
             assert float(nn.functional.cosine_similarity(new.flatten(), old.flatten(), dim=0)) < 0.9, "has not moved"
+
+
+def test_the_gradients_of_filters_become_the_mean_that_is_followed() -> None:
+    model = network()
+    optimizer = Muon([{"params": model.parameters()}], lr=0.1, momentum=0.75)
+    give_gradients(model, 0)
+    before = [each.grad.clone() for each in model.parameters()]
+    optimizer.step()
+    for each, gradient in zip(model.parameters(), before, strict=True):
+        share = 0.25 + 0.75 * 0.25 if is_filter(each) else 1  # Nesterov's, of the mean's first
+        torch.testing.assert_close(each.grad, share * gradient)
 
 
 def test_filters_do_not_decay_and_the_rest_does() -> None:

@@ -190,6 +190,23 @@ def test_checkpoints_of_some_epochs_stay_and_can_be_asked_for_by_name(train: Cal
     assert (restore(folder, "epoch_2").epoch, restore(folder, "last").epoch) == (2, 5)
 
 
+def test_a_run_goes_on_from_a_checkpoint_that_stays(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = ("checkpoint.keep_every_epochs=1", "checkpoint.every_epochs=null", "data.val_fraction=0")
+    seen: list[int] = []
+
+    def on_train_epoch_start(_: Any, trainer: Any, *__: Any) -> None:
+        seen.append(trainer.current_epoch)
+        if len(seen) == 3:
+            raise RuntimeError("a power cut")
+
+    monkeypatch.setattr(Saving, "on_train_epoch_start", on_train_epoch_start)
+    train(*options, "trainer.max_epochs=4", code=1)
+    train(*options, "trainer.max_epochs=4", f"resume={tmp_path}/run")
+    assert seen == [0, 1, 2, 2, 3]
+
+
 def test_metrics_are_written_after_an_epoch_without_a_checkpoint(
     train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -57,10 +57,8 @@ class IsolatedLauncher(Launcher):
 
         settings = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)
-        jobs, options = (
-            [*map(list, job_overrides)],
-            launcher_options({str(key): value for key, value in settings.items()}),
-        )
+        options = launcher_options({str(key): value for key, value in settings.items()})
+        jobs = [list(overrides) for overrides in job_overrides]
         code = exit_code(lambda: launch(jobs, options, self.config, composer(self.context, self.config)))
         if code:
             sys.exit(code)

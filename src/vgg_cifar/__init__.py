@@ -23,7 +23,7 @@ def load(
 
     Args:
         run: its folder.
-        checkpoint: "best", "last" or a file; None takes the one that the run itself tested.
+        checkpoint: "best", "last", "epoch_N" or a file; None takes the one that the run itself tested.
         device: "cpu", "cuda", "mps" or "auto".
         allow: packages whose classes the run's configuration may name, as in `src/train.py allow=[...]`.
 

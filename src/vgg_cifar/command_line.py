@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -11,6 +12,7 @@ import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +48,7 @@ from vgg_cifar.usage import help_text
 
 MOST_JOBS = 10_000
 MANY_JOBS = 50
-"""From which on checking them takes so long, about a fifth of a second each, that it is to be seen."""
+"""Of more it is to be seen that they are checked, which takes about a fifth of a second each."""
 LONGEST_LINE = 1000
 
 
@@ -129,7 +131,10 @@ def listed(typed: str | None) -> list[str]:
 
 def folders(typed: str | None) -> list[str]:
     """The folders of a list like that, or one that is there and has a comma in its name."""
-    return [typed] if typed and RunFolder(typed).path.is_dir() else listed(typed)
+    with suppress(OSError):  # a list may be longer than any name
+        if typed and RunFolder(typed).path.is_dir():
+            return [typed]
+    return listed(typed)
 
 
 def prepare(argv: list[str]) -> list[str] | None:
@@ -242,7 +247,9 @@ def refuse_unwritable(folder: Path, option: str) -> None:
         with TemporaryDirectory(dir=there):  # root may write everywhere, and yet cannot in /proc
             pass
     except OSError as error:
-        raise UserError(f"{option}: {folder} cannot be made: {there} is no folder that may be written to") from error
+        may_not = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
+        why = f"{there} is no folder that may be written to" if may_not else first_line(error)
+        raise UserError(f"{option}: {folder} cannot be made: {why}") from error
 
 
 def _checked_sweep(overrides: list[str]) -> list[str]:
@@ -273,7 +280,7 @@ def _checked_sweep(overrides: list[str]) -> list[str]:
     jobs: list[Composed] = []
     wanted = _jobs(overrides) if space is None else [[*corner, *of_hydra] for corner in space.corners()]
     for job in wanted:
-        if len(wanted) > MANY_JOBS and len(jobs) % MANY_JOBS == 0:
+        if len(wanted) > MANY_JOBS and len(jobs) % max(MANY_JOBS, len(wanted) // 10) == 0:
             print(f"Checking the options of {len(wanted):,} jobs, {len(jobs):,} done ...", file=sys.stderr)
         composed = compose_and_check(job)
         refuse_changes_of_hydra(composed)

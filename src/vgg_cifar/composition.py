@@ -137,10 +137,12 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
         raise UserError(_plainly(error, ())) from error
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
-    for group in {"experiment", "debug"} & raw.keys():
-        raise UserError(_no_package(group))
-    _refuse_what_no_file_can_hold(raw)
     typed = parse(overrides)
+    for group in ("experiment", "debug"):
+        said = any(is_within(each.key_or_group, [group]) and each.key_or_group != group for each in typed)
+        if isinstance(raw.get(group), dict) and not said:
+            raise UserError(_no_package(group))
+    _refuse_what_no_file_can_hold(raw)
     allowed = _allowed(raw.pop("allow", []), typed)
     try:
         return raw, check(raw, allowed)
@@ -273,7 +275,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,
         r"Could not delete from config. '([^']+)' does not exist": lambda key: _unknown(key, typed),
         r"Config group override must be a string or a list\. Got (\w+)": lambda kind: _no_word(kind, typed),
-        r"Multiple values for (\S+)\. To": "{0}: is chosen by two files; write 'override /{0}: ...' in one".format,
+        r"Multiple values for (\S+)\. To": lambda group: _chosen_twice(group, typed),
     }
     for pattern, answer in answers.items():
         found = re.search(pattern, message)
@@ -292,6 +294,12 @@ def _no_choice(group: str, given: str) -> str:
     if not given:
         return f"{group}: is empty, should be one of {', '.join(found)}"
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
+
+
+def _chosen_twice(group: str, typed: Iterable[Override]) -> str:
+    if any(each.key_or_group == group and each.is_add() for each in typed):
+        return f"{group}: exists already; leave off the +"
+    return f"{group}: is chosen by two files; write 'override /{group}: ...' in one"
 
 
 def _no_package(group: str) -> str:

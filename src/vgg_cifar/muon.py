@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from vgg_cifar import hardware
 
-A, B, C = COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+A, B, C = 3.4445, -4.7750, 2.0315
 """Of the odd polynomial that is iterated: Jordan's, which bring singular values near 1 fast, not exactly to it."""
 
 
@@ -57,7 +57,7 @@ class Muon(SGD):
             parameters, rate = list(group["params"]), group.get("lr", lr)
             filters = [p for p in parameters if p.ndim == 4]
             rest = [p for p in parameters if p.ndim != 4]
-            plain = {"params": filters, "lr": rate, "momentum": 0.0, "nesterov": False, "filter_momentum": momentum,
+            plain = {"params": filters, "lr": rate, "filter_momentum": momentum,
                      "weight_decay": 0.0}  # fmt: skip
             usual = {"params": rest, "lr": rate * others, "filter_momentum": None}
             split += [group | part for part in (plain, usual) if part["params"]]

@@ -21,7 +21,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 def _of_the_run(value: float) -> float:
     if not 0 <= value < 1:
-        raise ValueError(f"should be a fraction of the run, from 0 to below 1, is {value:g}: epoch 60 of 200 is 0.3")
+        raise ValueError(
+            f"should be a fraction of the run, below 1, is {value:g} (epoch 60 of 200, for example, is at 0.3)"
+        )
     return value
 
 

@@ -35,7 +35,7 @@ class EarlyStopping(callbacks.EarlyStopping):
 
 
 class Saving(Checkpoint):
-    """Writes the last and the best checkpoint, and ends the run where a signal asked for it.
+    """Writes the last checkpoint, the best one and those that stay, and ends the run where a signal asked for it.
 
     A `Checkpoint`, since Lightning calls those after the module has logged its epoch, other callbacks before. It has to
     be the last of them, to save what the others have done.
@@ -149,7 +149,7 @@ class Saving(Checkpoint):
         wish = self._consensus.reached(self._wish)
         stays = self.keep_every_epochs is not None and done % self.keep_every_epochs == 0
         if due or better or wish or stays:
-            self._save(trainer, done, 0, last=due or bool(wish), best=better, stays=stays)
+            self._save(trainer, done, 0, last=due or stays or bool(wish), best=better, stays=stays)
         else:
             self._write_metrics(trainer)
         if wish == STOP:
@@ -190,7 +190,8 @@ class Saving(Checkpoint):
             trainer.save_checkpoint(self.folder.checkpoint(".new"), weights_only=False)
             if trainer.is_global_zero:
                 checkpoints.place(self.folder, last=last, best=best, of_epoch=epochs if stays else None)
-        self._saved_at = time.monotonic()
+        if last:
+            self._saved_at = time.monotonic()
 
 
 def stand(loop: dict[str, Any], epochs: int, batches: int, step: int, *, before_validation: bool) -> None:

@@ -123,7 +123,8 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
     named = Path(os.path.expanduser(which)).absolute()  # noqa: PTH111  # Path refuses the ~ of a user that is not there
     file = folder.checkpoint(str(which)) if re.fullmatch(r"best|last|epoch_\d+", str(which)) else named
     if not file.is_file():
-        raise UserError(f"checkpoint: there is no {file}{did_you_mean(str(which), ('best', 'last'))}")
+        there = [path.stem for path in folder.checkpoints.glob("*.ckpt")]
+        raise UserError(f"checkpoint: there is no {file}{did_you_mean(str(which), there)}")
     return file
 
 

@@ -15,7 +15,7 @@ import yaml
 from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
-from vgg_cifar.options import Options, chosen, did_you_mean, flat, is_within, spelled
+from vgg_cifar.options import Options, chosen, did_you_mean, flat, is_within, literal, spelled
 from vgg_cifar.overrides import parse
 from vgg_cifar.sweeps.options import LauncherOptions, SlurmOptions
 from vgg_cifar.sweeps.search.options import SearchOptions
@@ -23,6 +23,7 @@ from vgg_cifar.sweeps.search.options import SearchOptions
 WIDTH = 110
 FLAGS = (
     "--help optimizer=adam  the options of that choice with their meanings; --help optimizer: of the default",
+    "--help experiment=record  what that experiment sets",
     "--cfg job              the configuration as it would run",
     "-m                     every combination of values given with commas: -m optimizer=sgd,adam seed=0,1",
     "  hydra/sweeper=optuna  the next run follows from those before; --help hydra/sweeper=optuna: its options",
@@ -103,7 +104,7 @@ def _set_by(group: str, choice: str) -> Iterator[str]:
     content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
     for default in content.pop("defaults", []):
         yield from (f"  {key.removeprefix('override /')}={value}" for key, value in default.items())
-    yield from (f"  {key}={spelled(value)}" for key, value in flat(content).items())
+    yield from (f"  {key}={literal(value)}" for key, value in flat(content).items())
 
 
 def _options_of_hydra(group: str, choice: str) -> Iterator[str]:

@@ -101,7 +101,7 @@ class Trial(_Part):
     """The first objective by epoch, from 1; numbers that are not finite are left out."""
     started: Moment | None = None
     ended: Moment | None = None
-    jobs: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=1000)] = []
+    jobs: Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=1000)] = []
     """Its run folders, within the sweep's; none where another machine ran it."""
 
 

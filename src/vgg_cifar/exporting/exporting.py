@@ -44,7 +44,7 @@ def export(
     Args:
         folder: the run's.
         options: which files, and what to find out of each.
-        which: "best", "last" or a checkpoint's file; None takes the one that the run itself tested.
+        which: "best", "last", "epoch_N" or a checkpoint's file; None takes the one that the run itself tested.
         data_root: where the images are, if no longer where the run found them.
         allow: packages beside torch's, torchvision's and timm's whose classes the run's configuration may name.
         to: another folder for the files; None is the run's own `export/`.
