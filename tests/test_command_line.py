@@ -314,7 +314,7 @@ def test_a_run_from_before_an_option_and_a_group_existed_goes_on(
 ) -> None:
     folder = train("trainer.max_epochs=1", "augmentation=rotate", to="runs/old")
     older = folder.read_config()
-    del older["resizing"], older["augmentation"]["policy"], older["data"]["memory"]
+    del older["resizing"], older["augmentation"]["policy"], older["data"]["memory"], older["checkpoint"]["every_steps"]
     folder.write_config(older)
     again = [*tiny, "augmentation=rotate", f"hydra.run.dir={tmp_path}/runs/new", "resume=auto"]
     found = prepare([f"resume={folder.path}", "trainer.max_epochs=5"] if named else again)

@@ -379,11 +379,14 @@ def stored_config(raw: dict[str, Any], allow: Sequence[str] = ()) -> Config:
 def with_later_options(raw: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration with the options and groups that came after it.
 
-    A group's are as the choice that was taken, or else the default, has them now.
+    A group's are as the choice that was taken, or else the default, has them now; others as they are by default.
     """
     filled = dict(_defaults().raw)
     for key, value in raw.items():
-        filled[key] = _shipped(key, value) | value if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            now = _shipped(key, value) if key in groups() else filled.get(key)
+            value = (now if isinstance(now, dict) else {}) | value
+        filled[key] = value
     return filled
 
 
