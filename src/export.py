@@ -26,11 +26,12 @@ OWN = ("run", "checkpoint", "data.root", "to", "allow")
 def main() -> int:
     """Export, and say what was found."""
     given = key_values(sys.argv[1:], dict.fromkeys([*OWN, *ExportOptions.model_fields]) | {"format": "onnx"})
-    folder = RunFolder.existing(required(given["run"]), "run")
-    if given["to"] is not None:
-        refuse_unwritable(Path(given["to"]), "to")
+    run = required(given["run"])
     typed = {key: given[key] for key in ExportOptions.model_fields}
     options = options_of(ExportOptions, typed | {"format": listed(given["format"])})
+    folder = RunFolder.existing(run, "run")
+    if given["to"] is not None:
+        refuse_unwritable(Path(given["to"]), "to")
     quiet()
     register_resolvers()
     from vgg_cifar.exporting.exporting import export

@@ -383,10 +383,10 @@ def with_later_options(raw: dict[str, Any]) -> dict[str, Any]:
     """
     filled = dict(_defaults().raw)
     for key, value in raw.items():
-        if isinstance(value, dict):
-            now = _shipped(key, value) if key in groups() else filled.get(key)
-            value = (now if isinstance(now, dict) else {}) | value
-        filled[key] = value
+        now = filled.get(key)
+        if isinstance(value, dict) and key in groups():
+            now = _shipped(key, value)
+        filled[key] = now | value if isinstance(now, dict) and isinstance(value, dict) else value
     return filled
 
 
