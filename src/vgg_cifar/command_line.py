@@ -194,7 +194,7 @@ def prepare(argv: list[str]) -> list[str] | None:
         refuse_unwritable(run_dir, "hydra.run.dir")
         if resume is None and placement.rank() == 0 and RunFolder(run_dir).config.exists():
             raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
-        composed.config.data.refuse_missing_files()
+        composed.config.refuse_missing_files()
     return overrides
 
 

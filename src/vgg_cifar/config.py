@@ -146,6 +146,15 @@ class Config(Options):
             raise ValueError(f"dropout: {self.model.target} brings its own dropout or none; set dropout=none")
         return self
 
+    def refuse_missing_files(self) -> None:
+        """See whether what a new run reads first is there: images, and weights to begin with.
+
+        Raises:
+            UserError: if not.
+        """
+        self.data.refuse_missing_files()
+        self.model.refuse_missing_files()
+
 
 def is_beside_the_point(option: str) -> bool:
     """Whether an option says nothing of what a run computes."""

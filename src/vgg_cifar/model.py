@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -80,12 +81,25 @@ class VGGOptions(Options):
             block_dropout=dropout.in_blocks,
         )
         if self.weights is not None:
-            load_weights(network, Path(self.weights).expanduser())
+            load_weights(network, self._file(self.weights))
         return network.to(memory_format=torch.channels_last)
+
+    def refuse_missing_files(self) -> None:
+        """See whether there are weights to load.
+
+        Raises:
+            UserError: if their file is not there.
+        """
+        if self.weights is not None and not os.path.isfile(self._file(self.weights)):  # noqa: PTH113  # of any length
+            raise UserError(f"model.weights: there is no file {self._file(self.weights)}")
 
     def without_weights(self) -> Self:
         """The same network, to be filled from a checkpoint."""
         return self.model_copy(update={"weights": None})
+
+    @staticmethod
+    def _file(typed: str) -> Path:
+        return Path(os.path.expanduser(typed)).absolute()  # noqa: PTH111  # Path refuses a ~ of nobody
 
 
 class CustomModel(Custom):
@@ -118,6 +132,9 @@ class CustomModel(Custom):
             shape = list(getattr(logits, "shape", [])) or type(logits).__name__
             raise UserError(f"model: {self.target} makes {shape} of two images, should make [2, {classes}]")
         return network.train().to(memory_format=torch.channels_last)
+
+    def refuse_missing_files(self) -> None:
+        """There are none."""
 
     def without_weights(self) -> Self:
         """The same network, to be filled from a checkpoint."""

@@ -124,7 +124,7 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
     file = folder.checkpoint(str(which)) if re.fullmatch(r"best|last|epoch_\d+", str(which)) else named
     if not file.is_file():
         there = [path.stem for path in folder.checkpoints.glob("*.ckpt")]
-        raise UserError(f"checkpoint: there is no {file}{did_you_mean(str(which), there)}")
+        raise UserError(f"checkpoint: there is no {file}{did_you_mean(Path(which).stem, there)}")
     return file
 
 

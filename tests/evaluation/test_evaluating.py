@@ -90,7 +90,9 @@ def test_where_findings_cannot_go_is_said_before_they_are_found(
 
 def test_a_misspelt_checkpoint_is_answered_with_the_right_name(train: Callable[..., RunFolder]) -> None:
     with pytest.raises(UserError, match=r"checkpoint: there is no .*/bset; did you mean best\?"):
-        asked(train("trainer.max_epochs=1"), which="bset")
+        asked(folder := train("trainer.max_epochs=1"), which="bset")
+    with pytest.raises(UserError, match=r"checkpoint: there is no .*/last\.ckpt; did you mean last\?"):
+        asked(folder, which="last.ckpt")
 
 
 def test_a_run_from_before_an_option_existed_is_still_found(train: Callable[..., RunFolder]) -> None:

@@ -43,7 +43,7 @@ def refuse_what_cannot_run(
         room.refuse_what_never_fits(config)
         datasets.add(config.data.name)
         if is_new and not isinstance(options, SlurmOptions):
-            config.data.refuse_missing_files()
+            config.refuse_missing_files()
     sweep.refuse_what_is_no_sweep()
     sweep.refuse_another_kind(searches=searches)
     if not options.mix_versions:
