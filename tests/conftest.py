@@ -1,7 +1,13 @@
 """What most tests need: a small configuration, a small run, the commands as a user types them."""
 
-import json
 import os
+
+# For these tests and all that they start, before torch reads it: on small tensors threads lose more time by waiting for
+# each other than they gain, and several processes of two threads far more.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# isort: split
+import json
 import signal
 import subprocess
 import sys
@@ -41,8 +47,6 @@ quiet()
 register_resolvers()
 if signal.getsignal(signal.SIGINT) is interruptible.leave:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the tests as it always does
-# Small tensors lose more time to the threads' waiting for each other than they gain.
-torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -138,9 +138,12 @@ import sys
 from vgg_cifar.command_line import prepare, register_resolvers
 from vgg_cifar.errors import UserError
 register_resolvers()
-for typed in (["--help"], ["--cfg", "job", "experiment=original"], ["optimizer.lr=fast"], ["data=synthetic"]):
+for typed in (
+    "--help", "--cfg job experiment=original", "optimizer.lr=fast", "data=synthetic", "-m data=synthetic seed=0,1,x",
+    "data=synthetic distillation=soft_targets distillation.teachers=[nowhere]",
+):
     try:
-        prepare(typed)
+        prepare(typed.split())
     except UserError:
         pass
 print("imported:", *sys.modules)

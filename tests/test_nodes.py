@@ -1,6 +1,5 @@
 """torchrun on two machines: one folder, the numbers of one machine, and a machine that dies and returns."""
 
-import os
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from undisturbed import account
 from vgg_cifar.runs.folder import RunFolder
 
 PROJECT = Path(__file__).resolve().parents[1]
-THREADS = "1"  # their number decides the order of additions
 OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
@@ -38,8 +36,7 @@ class Launch:
             str(PROJECT / "src" / "train.py"), *self.typed, "trainer.num_nodes=2", "trainer.devices=1",
             f"hydra.run.dir={self.folder}/runs/${{run_id:}}", *more,
         ]  # fmt: skip
-        environment = {"OMP_NUM_THREADS": THREADS, OWN_STORE: "1"}
-        return node.start(command, self.folder, self.folder / f"{node.name}.log", **environment)
+        return node.start(command, self.folder, self.folder / f"{node.name}.log", **{OWN_STORE: "1"})
 
     def ends(self, *processes: subprocess.Popen[bytes]) -> list[int]:
         """The exit codes."""
@@ -68,7 +65,7 @@ def on_one_machine(folder: Path, *typed: str) -> RunFolder:
     """The same run by two processes that one command starts here."""
     subprocess.run(
         [sys.executable, PROJECT / "src" / "train.py", *typed, "trainer.devices=2", f"hydra.run.dir={folder}"],
-        env=os.environ | {"OMP_NUM_THREADS": THREADS}, check=True, capture_output=True, timeout=240,
+        check=True, capture_output=True, timeout=240,
     )  # fmt: skip
     return RunFolder(folder)
 

@@ -63,7 +63,7 @@ def test_a_run_is_made_again_to_the_last_bit_and_nothing_is_written_to_it(
     folder = train("averaging=ema", "tags=['it\\'s', \"5 % of it\"]", "augmentation=rotate")
     before = contents(folder)
     to = tmp_path / "new" / "it's here"
-    done = command("reproduce.py", f"run={folder.path}", f"to={to}", OMP_NUM_THREADS="1")
+    done = command("reproduce.py", f"run={folder.path}", f"to={to}")
     assert done.returncode == 0, done.stderr
     assert "Verdict: identical" in done.stdout
     assert contents(folder) == before
@@ -324,14 +324,14 @@ def test_the_spread_of_other_seeds_beside_a_run_is_its_yardstick(
 def test_sigterm_ends_the_run_and_the_same_command_goes_on(train: Callable[..., RunFolder], tmp_path: Path) -> None:
     folder = train("trainer.max_epochs=30")
     words = [sys.executable, PROJECT / "src" / "reproduce.py", f"run={folder.path}", f"to={tmp_path / 'new'}"]
-    process = subprocess.Popen(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=tmp_path)
+    process = subprocess.Popen(words, cwd=tmp_path)
     while not RunFolder(tmp_path / "new").checkpoint("last").is_file():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 75
     assert RunFolder(tmp_path / "new").read_result()["status"] == "interrupted"
-    assert subprocess.call(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=tmp_path) == 0
+    assert subprocess.call(words, cwd=tmp_path) == 0
     assert found(str(tmp_path / "new"))["verdict"] == "identical"
 
 
@@ -340,7 +340,7 @@ def test_a_run_of_two_ranks_is_made_again(
     command: Callable[..., subprocess.CompletedProcess[str]], tiny: list[str], tmp_path: Path
 ) -> None:
     typed = [*tiny, "trainer.devices=2", f"hydra.run.dir={tmp_path}/runs/two"]
-    assert command("train.py", *typed, OMP_NUM_THREADS="1").returncode == 0
-    done = command("reproduce.py", f"run={tmp_path}/runs/two", f"to={tmp_path}/new", OMP_NUM_THREADS="1")
+    assert command("train.py", *typed).returncode == 0
+    done = command("reproduce.py", f"run={tmp_path}/runs/two", f"to={tmp_path}/new")
     assert done.returncode == 0, done.stdout + done.stderr
     assert found(str(tmp_path / "new"))["verdict"] == "identical"

@@ -30,10 +30,10 @@ OTHERS = {
 def test_it_knows_of_no_ranks_and_of_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (OF_RANKS | OTHERS).items():
         monkeypatch.setenv(name, value)
-    found = standalone.environment(OMP_NUM_THREADS="1")
+    found = standalone.environment(OMP_NUM_THREADS="3")
     assert not OF_RANKS.keys() & found.keys()
     assert found == {name: value for name, value in os.environ.items() if name not in OF_RANKS} | {
-        "OMP_NUM_THREADS": "1"
+        "OMP_NUM_THREADS": "3"
     }
     monkeypatch.setattr(os, "environ", found)
     assert placement.rank() == 0

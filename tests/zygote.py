@@ -16,7 +16,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-import torch
 
 from vgg_cifar import ddp, training
 from vgg_cifar.command_line import complain, prepare, quiet, register_resolvers
@@ -54,7 +53,6 @@ def main() -> None:
     """Serve until standard input ends."""
     quiet()
     register_resolvers()
-    torch.set_num_threads(1)
     for line in sys.stdin:
         job = json.loads(line)
         reads, writes = os.pipe()

@@ -147,13 +147,14 @@ class Config(Options):
         return self
 
     def refuse_missing_files(self) -> None:
-        """See whether what a new run reads first is there: images, and weights to begin with.
+        """See whether what a new run reads first is there: images, weights to begin with, and teachers.
 
         Raises:
             UserError: if not.
         """
         self.data.refuse_missing_files()
         self.model.refuse_missing_files()
+        self.distillation.refuse_missing_files()
 
 
 def is_beside_the_point(option: str) -> bool:

@@ -6,13 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, Positive
+from vgg_cifar.runs.folder import RunFolder
+
+OPTION = "distillation.teachers"
 
 
 class NoDistillation(Options):
     """Training images are what their labels say."""
 
     name: Literal["none"]
+
+    def refuse_missing_files(self) -> None:
+        """There are none."""
 
 
 class SoftTargets(Options):
@@ -28,6 +35,31 @@ class SoftTargets(Options):
     """Share of the loss that is about the teachers; the rest is about the labels."""
     temperature: Positive
     """What logits are divided by, the teachers' and the network's, before they are compared."""
+
+    def refuse_missing_files(self) -> None:
+        """See whether the teachers' runs are there.
+
+        Raises:
+            UserError: if one is not, or is not finished.
+        """
+        for path in self.teachers:
+            finished(path)
+
+
+def finished(path: str) -> RunFolder:
+    """The folder of a run that may teach.
+
+    Raises:
+        UserError: if there is none.
+    """
+    folder = RunFolder.existing(path, OPTION)
+    try:
+        status = folder.read_result().get("status", "without a result")
+    except UserError as error:
+        raise UserError(f"{OPTION}: {folder.path}: {error}") from error
+    if status != "finished":
+        raise UserError(f"{OPTION}: {folder.path} is {status}; only a finished run teaches")
+    return folder
 
 
 DistillationOptions = Annotated[NoDistillation | SoftTargets, Field(discriminator="name")]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Dataset
 from vgg_cifar.data.options import DataOptions
-from vgg_cifar.distillation import SoftTargets
+from vgg_cifar.distillation import OPTION, SoftTargets, finished
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import spelled
 from vgg_cifar.runs import checkpoints
-from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.teachers import Source, Teachers
 from vgg_cifar.trained import Trained, restore
 
-OPTION = "distillation.teachers"
 SEEN_ALIKE = ("mean", "std")
 """Options of `data` by which a network sees an image."""
 HELD_OUT = ("train_size", "val_fraction", "seed")
@@ -43,15 +41,11 @@ def find_teachers(config: Config, dataset: Dataset) -> Teachers | None:
 
 def _restored(path: str) -> tuple[Trained, object, Source]:
     """A network, the checksums of what it learned from, and where it is."""
-    folder = RunFolder.existing(path, OPTION)
+    folder = finished(path)
     try:
-        status = folder.read_result().get("status", "without a result")
-        if status == "finished":
-            teacher, manifest = restore(folder), folder.read_manifest()
+        teacher, manifest = restore(folder), folder.read_manifest()
     except UserError as error:
         raise UserError(f"{OPTION}: {folder.path}: {error}") from error
-    if status != "finished":
-        raise UserError(f"{OPTION}: {folder.path} is {status}; only a finished run teaches")
     source = Source(str(folder.path), checkpoints.checksum(teacher.file))
     return teacher, manifest.get("data"), source
 

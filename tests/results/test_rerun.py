@@ -190,10 +190,7 @@ def test_every_row_that_is_kept_can_be_made_today(made: dict[str, Any]) -> None:
 
 
 @pytest.mark.soak
-def test_a_run_that_is_really_trained_again_is_identical(
-    train: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_run_that_is_really_trained_again_is_identical(train: Callable[..., RunFolder], tmp_path: Path) -> None:
     folder = train("seed=3", "trainer.max_epochs=1")
     folder.write_manifest(folder.read_manifest() | {"git": {"commit": "0" * 40, "dirty": False}})
     made = records.record([folder.path], name="mine")

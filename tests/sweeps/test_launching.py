@@ -41,7 +41,7 @@ def test_a_job_that_fails_is_named_at_once_and_the_others_finish(
     sweep = tmp_path / "sweep"
     torch.save({"no": "network"}, tmp_path / "bad.pt")
     typed = [*tiny, "trainer.max_epochs=1", f"model.weights={tmp_path}/bad.pt,null", "hydra.launcher.jobs=2"]
-    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={sweep}", OMP_NUM_THREADS="1")
+    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={sweep}")
     assert done.returncode == 1
     assert errors(done) == []  # it is told where the jobs are told of, not as a mistake of the sweep's own
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("job 0 failed"))
@@ -55,7 +55,7 @@ def test_a_job_that_fails_is_named_at_once_and_the_others_finish(
     # The same command again does not start the finished one, and tries the failed one.
     before = (good.path / "output.txt").stat()
     torch.save({}, tmp_path / "bad.pt")
-    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={sweep}", OMP_NUM_THREADS="1")
+    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={sweep}")
     assert done.returncode == 1
     assert "2 jobs (1 finished before; 1 to go on with)" in done.stdout
     assert (good.path / "output.txt").stat().st_mtime_ns == before.st_mtime_ns
@@ -101,7 +101,7 @@ class Typed:
         with (sweep.parent / f"{sweep.name}.txt").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, PROJECT / "src" / "train.py", "-m", *overrides, f"hydra.sweep.dir={sweep}"],
-                env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=output, stderr=output, cwd=sweep.parent,
+                stdout=output, stderr=output, cwd=sweep.parent,
             )  # fmt: skip
 
     def jobs(self) -> dict[int, int]:
@@ -160,7 +160,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_was_not(
         *tiny, f"trainer.max_epochs={epochs}", "checkpoint.every_steps=3", "optimizer=sgd,adam",
         "weight_decay=none,standard", "seed=0,1,2", "hydra.launcher.jobs=2",
     ]  # fmt: skip
-    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={tmp_path}/whole", OMP_NUM_THREADS="1")
+    done = command("train.py", "-m", *typed, f"hydra.sweep.dir={tmp_path}/whole")
     assert errors(done) == []
     assert done.returncode == 0
 

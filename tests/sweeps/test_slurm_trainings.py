@@ -92,7 +92,7 @@ def alone(command: Command, tmp_path: Path) -> Callable[..., RunFolder]:
     """The same run, typed by itself and undisturbed."""
 
     def train(*overrides: str) -> RunFolder:
-        done = command("train.py", *overrides, f"hydra.run.dir={tmp_path}/alone", OMP_NUM_THREADS="1")
+        done = command("train.py", *overrides, f"hydra.run.dir={tmp_path}/alone")
         assert done.returncode == 0, done.stderr
         return RunFolder(tmp_path / "alone")
 

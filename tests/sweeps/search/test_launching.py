@@ -1,7 +1,6 @@
 """Real searches, typed as a user types them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ def test_a_search_leaves_runs_a_study_and_a_page(command: Command, tiny: list[st
     typed += ["hydra.sweep.subdir=jobs/${hydra:job.num}"]
     space = ["optimizer.lr=tag(log,interval(1e-3,1e-1))", "optimizer=sgd,adam"]
     told = ["hydra.sweeper.n_trials=2", "hydra.launcher.jobs=2", "hydra.sweeper.objectives=[val/loss,train_seconds]"]
-    done = command("train.py", "-m", *typed, *space, *told, OMP_NUM_THREADS="1")
+    done = command("train.py", "-m", *typed, *space, *told)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 trials ended" in done.stdout
     search = Search.read(tmp_path / "search")
@@ -59,7 +58,7 @@ def test_all_ranks_of_a_run_that_is_pruned_save_its_step_and_end(
         "hydra/sweeper=optuna", f"hydra.sweep.dir={folder}", "hydra.sweeper.n_trials=1",
         "hydra.sweeper.pruner={name: threshold, lower: 0.99}",
     ]  # fmt: skip
-    done = command("train.py", "-m", *typed, OMP_NUM_THREADS="1")
+    done = command("train.py", "-m", *typed)
     assert done.returncode == 1  # no trial is complete
     assert "job 0 pruned after" in done.stdout
     found = Search.read(folder)
@@ -90,7 +89,6 @@ def test_forty_trials_with_pruning_that_are_interrupted_twice_are_forty(
     def search() -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, PROJECT / "src" / "train.py", "-m", *typed],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
