@@ -115,19 +115,19 @@ def take_turns(title: str, unit: str, sides: dict[str, Side], rounds: int, again
 
 
 @contextmanager
-def trained(*overrides: str) -> Iterator[RunFolder]:
+def trained(*overrides: str, **environment: str) -> Iterator[RunFolder]:
     """Do what a user does: run src/train.py in a process of its own; its folder stays until the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(PROJECT / "src/train.py"), *overrides, f"hydra.run.dir={folder}/run"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(f"train.py {' '.join(overrides)}: ended with {done.returncode}: {done.stderr[-500:]}")
         yield RunFolder(f"{folder}/run")
 
 
-def rate(*overrides: str) -> float:
+def rate(*overrides: str, **environment: str) -> float:
     """Images/s of a run, as its result states them."""
-    with trained(*overrides) as run:
+    with trained(*overrides, **environment) as run:
         return float(run.read_result()["images_per_second"])
 
 

@@ -217,7 +217,7 @@ def test_a_choice_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -
     path = tmp_path / "experiment" / "mine.yaml"
     path.unlink()
     {"pipe": os.mkfifo, "folder": Path.mkdir, "link to itself": lambda path: path.symlink_to(path)}[kind](path)
-    with pytest.raises(UserError, match="there is no choice mine"):
+    with pytest.raises(UserError, match="there is no choice mine, only baseline, original"):
         prepare(typed)
 
 
@@ -228,6 +228,12 @@ def test_a_choice_of_the_users_own_is_composed_like_a_shipped_one(tmp_path: Path
     overrides = prepare([*typed, f"hydra.run.dir={tmp_path}/run"])
     assert overrides is not None
     assert compose_and_check(overrides).config.optimizer.lr == 0.3
+
+
+def test_a_choice_of_the_users_own_is_suggested_for_a_misspelt_one(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "experiment", "mine", GLOBAL)
+    with pytest.raises(UserError, match=r"no choice mien, only baseline, mine, .*; did you mean mine\?$"):
+        prepare([*typed[:-1], "experiment=mien"])
 
 
 def test_what_differs_from_the_defaults_is_named_with_the_default() -> None:

@@ -42,6 +42,17 @@ def test_a_set_of_choices_shows_what_it_sets(group: str) -> None:
     assert "  model.hidden=[]" in lines
 
 
+def test_choices_of_ones_own_are_listed_and_shown_like_the_shipped(tmp_path: Path) -> None:
+    for name, text in (("experiment/mine", "# @package _global_\n# My try.\nseed: 3\n"), ("optimizer/gentle", "")):
+        file = tmp_path / f"{name}.yaml"
+        file.parent.mkdir()
+        file.write_text(text)
+    own = f"hydra.searchpath=[file://{tmp_path}]"
+    assert {"mine,", "gentle,"} <= set(help_text([own]).split())
+    assert help_text([own, "experiment=mine"]) == "  experiment=mine           My try.\n  seed=3\n"
+    assert "  mine                      My try.\n" in help_text([own, "experiment"])
+
+
 def test_what_is_said_to_hydra_is_no_word_to_explain(tmp_path: Path) -> None:
     said = [f"hydra.run.dir={tmp_path}", f"hydra.searchpath=[file://{tmp_path}]"]
     assert help_text([*said, "optimizer"]) == help_text(["optimizer"])

@@ -157,8 +157,8 @@ def _way_out(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
     key = message.partition(":")[0]
     group = key.partition(".")[0]
     for name in [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]:
-        if name in group_choices("experiment"):
-            content = flat(yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {})
+        if file := choice_file("experiment", name):  # in one of a user's own the option may be misspelt
+            content = flat(yaml.safe_load(file.read_text()) or {})
             typed_keys = {each.key_or_group for each in typed}
             its_own = [each for each in content if each.startswith(f"{group}.") and each not in typed_keys]
             known = set(keys(Config, raw))
@@ -188,9 +188,22 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(list(value.values()))
 
 
-def group_choices(group: str) -> list[str]:
-    """The names of a group's choices."""
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+def places(typed: Iterable[Override]) -> list[Path]:
+    """The folders that choices are looked for in: the shipped one, then those that `hydra.searchpath` names."""
+    said = [each.value() for each in typed if each.key_or_group == "hydra.searchpath"]
+    named = [str(path) for value in said for path in (value if isinstance(value, list) else [value])]
+    return [CONF, *(Path(path.removeprefix("file://")).expanduser() for path in named)]
+
+
+def group_choices(group: str, among: Iterable[Path] = (CONF,)) -> list[str]:
+    """The names of a group's choices in some folders."""
+    return sorted({file.stem for place in among for file in (place / group).glob("*.yaml") if file.is_file()})
+
+
+def choice_file(group: str, choice: str, among: Iterable[Path] = (CONF,)) -> Path | None:
+    """The first folder's file of a choice, which is the one that Hydra takes; None where there is none."""
+    files = (place / group / f"{choice}.yaml" for place in among)
+    return next((file for file in files if file.is_file()), None)
 
 
 def groups() -> list[str]:
@@ -224,7 +237,7 @@ def _refuse_hydra_options(typed: list[Override]) -> None:
     }
     for group, choice in chosen.items():
         if choice not in group_choices(f"hydra/{group}"):
-            raise UserError(_no_choice(f"hydra/{group}", choice))
+            raise UserError(_no_choice(f"hydra/{group}", choice, typed))
     allowed = [*HYDRA_OPTIONS, *_options_of_choices(chosen)]
     for override in typed:
         key = override.key_or_group
@@ -268,7 +281,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     answers: dict[str, Callable[..., str]] = {
         r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
-        r"Could not find '((?:hydra/)?\w+)/(.*)'": _no_choice,
+        r"Could not find '((?:hydra/)?\w+)/(.*)'": lambda group, given: _no_choice(group, given, typed),
         r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
@@ -287,10 +300,10 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     return f"{key[1]}: {kept[0]}" if key else " ".join(kept)
 
 
-def _no_choice(group: str, given: str) -> str:
+def _no_choice(group: str, given: str, typed: Iterable[Override]) -> str:
     if group not in default_choices() and f"override {group}" not in default_choices():
         return f"{group}: there is no such group{did_you_mean(group, groups())}"
-    found = group_choices(group)
+    found = group_choices(group, places(typed))
     if not given:
         return f"{group}: is empty, should be one of {', '.join(found)}"
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
@@ -314,14 +327,15 @@ def _no_word(kind: str, typed: Iterable[Override]) -> str:
             raw = _of_choices(other for other in typed if other is not each)
             own = [key for key in keys(Config, raw) if key.startswith(f"{group}.") and not key.endswith(".name")]
             meant = f"; did you mean {own[0]}={spelled(value)}?" if len(own) == 1 else ""
-            return f"{group}: should be one of {', '.join(group_choices(group))}, is {spelled(value)}{meant}"
+            known = ", ".join(group_choices(group, places(typed)))
+            return f"{group}: should be one of {known}, is {spelled(value)}{meant}"
     return f"a group's choice is a word, not {kind}"
 
 
 def _unknown(key: str, typed: Iterable[Override]) -> str:
     """Why an option cannot be set: it is not there, in the choices that were taken."""
     if key in groups():
-        return f"{key}: expected one of {', '.join(group_choices(key))}"
+        return f"{key}: expected one of {', '.join(group_choices(key, places(typed)))}"
     raw = _of_choices(typed)
     if package := re.search(r"@(experiment|debug)\b", key):
         return _no_package(package[1])

@@ -5,14 +5,23 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise, takewhile
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import yaml
 
-from vgg_cifar.composition import CONF, compose_only, default_choices, group_choices, groups
+from vgg_cifar.composition import (
+    CONF,
+    choice_file,
+    compose_only,
+    default_choices,
+    group_choices,
+    groups,
+    places,
+)
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, chosen, did_you_mean, flat, is_within, literal, spelled
@@ -56,12 +65,17 @@ def help_text(words: list[str]) -> str:
     from omegaconf import OmegaConf
 
     lines = [line for word in words if word in OF_HYDRA for line in _options_of_hydra(*word.split("="))]
-    sets = [(group, choice) for group in WITHOUT_OPTIONS for choice in group_choices(group)]
-    if words and set(words) <= {f"{group}={choice}" for group, choice in sets}:
-        lines = [line for group, choice in sets if f"{group}={choice}" in words for line in _set_by(group, choice)]
+    settings = [word for word in words if "=" in word or word.startswith("~")]
+    among = places(parse(settings))
+    sets = [(group, choice) for group in WITHOUT_OPTIONS for choice in group_choices(group, among)]
+    asked = [word for word in words if not word.startswith("hydra.searchpath=")]
+    if asked and set(asked) <= {f"{group}={choice}" for group, choice in sets}:
+        compose_only(settings)  # refuses files that cannot be read
+        lines = [
+            line for group, choice in sets if f"{group}={choice}" in asked for line in _set_by(group, choice, among)
+        ]
     if lines:
         return "\n".join(lines) + "\n"
-    settings = [word for word in words if "=" in word or word.startswith("~")]
     tree, _, _ = compose_only(settings)
     raw = OmegaConf.to_container(tree, resolve=False)
     assert isinstance(raw, dict)
@@ -80,15 +94,15 @@ def help_text(words: list[str]) -> str:
         lines = [
             line
             for group in described
-            for choice in group_choices(group)
-            for line in _entry(choice, _comment(group, choice))
+            for choice in group_choices(group, among)
+            for line in _entry(choice, _comment(_file(group, choice, among)))
         ]
         lines += [line for key in keys for line in _entry(key, f"{meaning[key]} [{spelled(value.get(key))}]")]
         return "\n".join(lines) + "\n"
     lines = ["python src/train.py [group=choice ...] [key=value ...]", "", "groups (* is the default)"]
     for group in groups():
         default = default_choices()[group]
-        choices = ", ".join(f"{choice}{'*' if choice == default else ''}" for choice in group_choices(group))
+        choices = ", ".join(f"{choice}{'*' if choice == default else ''}" for choice in group_choices(group, among))
         lines += _entry(group, f"{about(group)}: {choices}")
     lines += ["", "options outside of groups [default]"]
     for key, text in meaning.items():
@@ -98,19 +112,21 @@ def help_text(words: list[str]) -> str:
     return "\n".join([*lines, "", *FLAGS]) + "\n"
 
 
-def _set_by(group: str, choice: str) -> Iterator[str]:
+def _set_by(group: str, choice: str, among: Iterable[Path]) -> Iterator[str]:
     """An experiment, or the like: what it is, and what it sets."""
-    yield from _entry(f"{group}={choice}", _comment(group, choice))
-    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
-    for default in content.pop("defaults", []):
-        yield from (f"  {key.removeprefix('override /')}={value}" for key, value in default.items())
+    file = _file(group, choice, among)
+    yield from _entry(f"{group}={choice}", _comment(file))
+    content = yaml.safe_load(file.read_text()) or {}
+    chosen_there = (default for default in content.pop("defaults", None) or [] if isinstance(default, dict))
+    yield from (f"  {key.removeprefix('override /')}={value}" for each in chosen_there for key, value in each.items())
     yield from (f"  {key}={literal(value)}" for key, value in flat(content).items())
 
 
 def _options_of_hydra(group: str, choice: str) -> Iterator[str]:
     """A choice of Hydra's launcher or sweeper: what it is, and its options."""
-    yield from _entry(f"{group}={choice}", _comment(group, choice))
-    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    file = _file(group, choice)
+    yield from _entry(f"{group}={choice}", _comment(file))
+    content = yaml.safe_load(file.read_text())
     for name, text in _meanings(OF_HYDRA[f"{group}={choice}"], content):
         yield from _entry(f"{group.replace('/', '.')}.{name}", f"{text} [{spelled(content[name])}]")
 
@@ -124,9 +140,15 @@ def about(group: str) -> str:
     return " ".join((module.__doc__ or "").partition("\n\n")[0].split()).partition(": ")[2].rstrip(".")
 
 
-def _comment(group: str, choice: str) -> str:
+def _file(group: str, choice: str, among: Iterable[Path] = (CONF,)) -> Path:
+    file = choice_file(group, choice, among)
+    assert file is not None  # it was listed
+    return file
+
+
+def _comment(file: Path) -> str:
     """What a choice's file says of itself at its top."""
-    lines = (CONF / group / f"{choice}.yaml").read_text().splitlines()
+    lines = file.read_text(errors="replace").splitlines()
     return " ".join(line[2:] for line in takewhile(lambda line: line.startswith("# "), lines) if "@package" not in line)
 
 
@@ -155,5 +177,5 @@ def _strings_after_fields(options: type[Options]) -> dict[str, str]:
 def _entry(name: str, text: str) -> list[str]:
     if len(name) > 25:
         return [f"  {name}", *_entry("", text)]
-    first, *rest = wrap(text, WIDTH - 28, break_long_words=False)
-    return [f"  {name:<25} {first}", *(f"{'':28}{line}" for line in rest)]
+    first, *rest = wrap(text, WIDTH - 28, break_long_words=False) or [""]
+    return [f"  {name:<25} {first}".rstrip(), *(f"{'':28}{line}" for line in rest)]
