@@ -30,7 +30,7 @@ $(READY): requirements.lock
 train: setup  ## Train a small VGG16-BN on generated images (a minute or two on two cores).
 	@$(BIN)/python src/train.py experiment=quickstart
 
-test: setup  ## The tests, side by side (eleven to thirteen minutes on two cores).
+test: setup  ## The tests, side by side (about twelve minutes on two cores).
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 soak: setup  ## The longer tests as well (an hour).

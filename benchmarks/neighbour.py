@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rounds import SYNTHETIC, Arguments, Side, about, keep, rate, take_turns
+from rounds import SYNTHETIC, Arguments, Side, about, device, keep, rate, take_turns
 from vgg_cifar.command_line import guard
+from vgg_cifar.errors import UserError
 from vgg_cifar.runs.stopwatch import WARMUP_STEPS
 
 FEWER = str(max(1, (os.cpu_count() or 1) - 1))
@@ -24,12 +25,13 @@ SETTINGS: dict[str, dict[str, str]] = {
     "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
     f"OMP_NUM_THREADS={FEWER}": {"OMP_NUM_THREADS": FEWER},
 }
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 @contextmanager
 def neighbour() -> Iterator[None]:
-    """A process that wants a whole core."""
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    """A process that wants a whole core, for as long as this one lives."""
+    busy = subprocess.Popen([sys.executable, "-c", BUSY])
     try:
         yield
     finally:
@@ -41,9 +43,13 @@ def main() -> None:
     given = Arguments(rounds="3", steps="24", batch_size="128", json="")
     rounds, size = given.count("rounds"), given.count("batch_size")
     steps = WARMUP_STEPS + given.count("steps", WARMUP_STEPS + 1)
+    if device().type != "cpu":
+        raise UserError("neighbour.py: a GPU would train here, and not wait for a core")
+    if inherited := [name for name in os.environ if name.startswith(("OMP_", "GOMP_"))]:
+        raise UserError(f"neighbour.py: {inherited[0]} is set, which is what is compared; unset it")
     overrides = (
-        *SYNTHETIC, "trainer.accelerator=cpu", "dropout=none", "model.hidden=[]", f"data.batch_size={size}",
-        f"data.train_size={steps * size}", "trainer.max_epochs=1",
+        *SYNTHETIC, "dropout=none", "model.hidden=[]", f"data.batch_size={size}", f"data.train_size={steps * size}",
+        "trainer.max_epochs=1",
     )  # fmt: skip
 
     def alone(environment: dict[str, str]) -> Side:
@@ -56,12 +62,13 @@ def main() -> None:
 
         return measure
 
+    sides = {
+        f"{where}, {name}": side(environment)
+        for where, side in (("alone", alone), ("beside", beside))
+        for name, environment in SETTINGS.items()
+    }
     record = about()
-    tables = []
-    for title, side in (("alone", alone), ("beside a busy process", beside)):
-        sides = {name: side(environment) for name, environment in SETTINGS.items()}
-        tables.append(take_turns(f"{title}, batch {size}", "images/s", sides, rounds, [next(iter(sides))]))
-        keep(given.file, record, tables)
+    keep(given.file, record, [take_turns(f"batch {size}", "images/s", sides, rounds, ["alone, as it is"])])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 
-# For these tests and all that they start, before torch reads it: on small tensors threads lose more time by waiting for
+# For these tests and what they start, before torch reads it: on small tensors threads lose more time by waiting for
 # each other than they gain, and several processes of two threads far more.
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -1,6 +1,7 @@
 """The command line: every shipped choice composes, every mistake is one line, exit code 2, and no folder."""
 
 import importlib.util
+import re
 import shlex
 import subprocess
 import sys
@@ -139,17 +140,21 @@ from vgg_cifar.command_line import prepare, register_resolvers
 from vgg_cifar.errors import UserError
 register_resolvers()
 for typed in (
-    "--help", "--cfg job experiment=original", "optimizer.lr=fast", "data=synthetic", "-m data=synthetic seed=0,1,x",
+    "--help", "--cfg job experiment=original", "data=synthetic", "optimizer.lr=fast", "-m data=synthetic seed=0,1,x",
     "data=synthetic distillation=soft_targets distillation.teachers=[nowhere]",
+    "-m seed=0,1 data=synthetic distillation=soft_targets distillation.teachers=[nowhere]",
 ):
     try:
         prepare(typed.split())
-    except UserError:
-        pass
+    except UserError as error:
+        print("said:", error)
 print("imported:", *sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
     imported = set(done.stdout.rpartition("imported:")[2].split())
+    assert re.findall(r"said: (\S+) ", done.stdout) == [
+        "optimizer.lr:", "seed:", "distillation.teachers:", "distillation.teachers:"
+    ]  # fmt: skip
     assert "vgg_cifar.optimizer" in imported
     assert not imported & {
         "torch",

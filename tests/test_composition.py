@@ -230,6 +230,12 @@ def test_a_choice_of_the_users_own_is_composed_like_a_shipped_one(tmp_path: Path
     assert compose_and_check(overrides).config.optimizer.lr == 0.3
 
 
+def test_a_launcher_of_the_users_own_is_neither_taken_nor_suggested(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "hydra/launcher", "mine", "_target_: os.system")
+    with pytest.raises(UserError, match=r"^hydra/launcher: there is no choice mine, only isolated, slurm$"):
+        prepare(typed)
+
+
 def test_a_choice_of_the_users_own_is_suggested_for_a_misspelt_one(tmp_path: Path) -> None:
     typed = write_choice(tmp_path, "experiment", "mine", GLOBAL)
     with pytest.raises(UserError, match=r"no choice mien, only baseline, mine, .*; did you mean mine\?$"):

@@ -42,15 +42,30 @@ def test_a_set_of_choices_shows_what_it_sets(group: str) -> None:
     assert "  model.hidden=[]" in lines
 
 
-def test_choices_of_ones_own_are_listed_and_shown_like_the_shipped(tmp_path: Path) -> None:
-    for name, text in (("experiment/mine", "# @package _global_\n# My try.\nseed: 3\n"), ("optimizer/gentle", "")):
-        file = tmp_path / f"{name}.yaml"
-        file.parent.mkdir()
+def own(folder: Path, **files: str) -> str:
+    """Write choices, named `group_choice`; what makes them known."""
+    for name, text in files.items():
+        file = folder / f"{name.replace('_', '/', 1)}.yaml"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-    own = f"hydra.searchpath=[file://{tmp_path}]"
-    assert {"mine,", "gentle,"} <= set(help_text([own]).split())
-    assert help_text([own, "experiment=mine"]) == "  experiment=mine           My try.\n  seed=3\n"
-    assert "  mine                      My try.\n" in help_text([own, "experiment"])
+    return f"hydra.searchpath=[file://{folder}]"
+
+
+def test_choices_of_ones_own_are_listed_and_shown_like_the_shipped(tmp_path: Path) -> None:
+    mine = "# @package _global_\n# My try.\ndefaults: [record, override /dropout: all, _self_]\noptimizer: {lr: 1e-3}"
+    typed = own(tmp_path, experiment_mine=mine, optimizer_gentle="")
+    assert {"mine,", "gentle,"} <= set(help_text([typed]).split())
+    assert help_text([typed, "experiment=mine"]).splitlines() == [
+        "  experiment=mine           My try.", "  experiment=record", "  dropout=all", "  optimizer.lr=0.001"
+    ]  # fmt: skip
+    assert "  mine                      My try.\n" in help_text([typed, "experiment"])
+
+
+def test_a_file_that_would_set_nothing_is_refused(tmp_path: Path) -> None:
+    typed = own(tmp_path, experiment_empty="", experiment_word="hello", experiment_below="seed: 3")
+    for name in ("empty", "word", "below"):
+        with pytest.raises(UserError, match="has to begin with the line '# @package _global_'"):
+            help_text([typed, f"experiment={name}"])
 
 
 def test_what_is_said_to_hydra_is_no_word_to_explain(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def prepare(argv: list[str]) -> list[str] | None:
     asked = _parsed(argv)
     overrides = _with_config_dir(asked.overrides, asked.config_dir)
     if asked.help:
-        print(help_text(overrides), end="")
+        print("\n".join(map(printable, help_text(overrides).splitlines())))
         return None
     if asked.shell_completion:
         return argv
@@ -228,7 +228,7 @@ def _with_config_dir(overrides: list[str], config_dir: str | None) -> list[str]:
     """The overrides with `--config-dir` as Hydra's search path, which Hydra's own flag would replace."""
     if config_dir is None:
         return overrides
-    path = Path(config_dir).expanduser().absolute()
+    path = Path(os.path.expanduser(config_dir)).absolute()  # noqa: PTH111  # of whatever user
     if not config_dir or not path.is_dir():
         raise UserError(f"--config-dir: there is no folder {config_dir}")
     if any(override.startswith("hydra.searchpath") for override in overrides):

@@ -141,7 +141,7 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     for group in ("experiment", "debug"):
         said = any(is_within(each.key_or_group, [group]) and each.key_or_group != group for each in typed)
         if isinstance(raw.get(group), dict) and not said:
-            raise UserError(_no_package(group))
+            raise UserError(no_package(group))
     _refuse_what_no_file_can_hold(raw)
     allowed = _allowed(raw.pop("allow", []), typed)
     try:
@@ -189,10 +189,22 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def places(typed: Iterable[Override]) -> list[Path]:
-    """The folders that choices are looked for in: the shipped one, then those that `hydra.searchpath` names."""
-    said = [each.value() for each in typed if each.key_or_group == "hydra.searchpath"]
-    named = [str(path) for value in said for path in (value if isinstance(value, list) else [value])]
-    return [CONF, *(Path(path.removeprefix("file://")).expanduser() for path in named)]
+    """The folders that choices are looked for in: the shipped one, then those that `hydra.searchpath` names.
+
+    Raises:
+        UserError: if one is not there, or Hydra would not look in all of them.
+    """
+    said = [each for each in typed if each.key_or_group == "hydra.searchpath"]
+    if len(said) > 1 or any(each.is_add() or each.is_force_add() for each in said):
+        raise UserError("hydra.searchpath: give all folders at once: hydra.searchpath=[...], without a +")
+    found = [CONF]
+    for value in (each.value() for each in said):
+        for folder in value if isinstance(value, list) else [value]:
+            path = str(folder).removeprefix("file://")
+            if "://" in path or "$" in path or not Path(path).is_dir():
+                raise UserError(f"hydra.searchpath: there is no folder {path}")
+            found.append(Path(path))
+    return found
 
 
 def group_choices(group: str, among: Iterable[Path] = (CONF,)) -> list[str]:
@@ -254,11 +266,7 @@ def _refuse_hydra_options(typed: list[Override]) -> None:
             names = [*HYDRA_OPTIONS, *(f"{group}.*" for group in HYDRA_GROUPS if group_choices(f"hydra/{group}"))]
             raise UserError(f"{key}: only hydra.{', hydra.'.join(names)} may be given{near}")
         if name == "searchpath":
-            folders = override.value()
-            for folder in folders if isinstance(folders, list) else [folders]:
-                path = str(folder).removeprefix("file://")
-                if "://" in path or "$" in path or not Path(path).expanduser().is_dir():
-                    raise UserError(f"hydra.searchpath: there is no folder {path}")
+            places(typed)
 
 
 def _options_of_choices(chosen: dict[str, str]) -> Iterator[str]:
@@ -303,7 +311,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
 def _no_choice(group: str, given: str, typed: Iterable[Override]) -> str:
     if group not in default_choices() and f"override {group}" not in default_choices():
         return f"{group}: there is no such group{did_you_mean(group, groups())}"
-    found = group_choices(group, places(typed))
+    found = group_choices(group) if group.startswith("hydra/") else group_choices(group, places(typed))
     if not given:
         return f"{group}: is empty, should be one of {', '.join(found)}"
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
@@ -315,7 +323,8 @@ def _chosen_twice(group: str, typed: Iterable[Override]) -> str:
     return f"{group}: is chosen by two files; write 'override /{group}: ...' in one"
 
 
-def _no_package(group: str) -> str:
+def no_package(group: str) -> str:
+    """What is wrong with a choice whose options ended up below its group."""
     return f"{group}: the file of this choice has to begin with the line '# @package _global_'"
 
 
@@ -338,7 +347,7 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
         return f"{key}: expected one of {', '.join(group_choices(key, places(typed)))}"
     raw = _of_choices(typed)
     if package := re.search(r"@(experiment|debug)\b", key):
-        return _no_package(package[1])
+        return no_package(package[1])
     if key.rpartition(".")[2] in OF_WORKERS:
         return f"{key}: there is no such option: images lie on the device, and no workers load them"
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:

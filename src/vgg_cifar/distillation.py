@@ -10,7 +10,7 @@ from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, Positive
 from vgg_cifar.runs.folder import RunFolder
 
-OPTION = "distillation.teachers"
+TEACHERS = "distillation.teachers"
 
 
 class NoDistillation(Options):
@@ -43,22 +43,22 @@ class SoftTargets(Options):
             UserError: if one is not, or is not finished.
         """
         for path in self.teachers:
-            finished(path)
+            teacher_folder(path)
 
 
-def finished(path: str) -> RunFolder:
+def teacher_folder(path: str) -> RunFolder:
     """The folder of a run that may teach.
 
     Raises:
         UserError: if there is none.
     """
-    folder = RunFolder.existing(path, OPTION)
+    folder = RunFolder.existing(path, TEACHERS)
     try:
         status = folder.read_result().get("status", "without a result")
     except UserError as error:
-        raise UserError(f"{OPTION}: {folder.path}: {error}") from error
+        raise UserError(f"{TEACHERS}: {folder.path}: {error}") from error
     if status != "finished":
-        raise UserError(f"{OPTION}: {folder.path} is {status}; only a finished run teaches")
+        raise UserError(f"{TEACHERS}: {folder.path} is {status}; only a finished run teaches")
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Dataset
 from vgg_cifar.data.options import DataOptions
-from vgg_cifar.distillation import OPTION, SoftTargets, finished
+from vgg_cifar.distillation import TEACHERS, SoftTargets, teacher_folder
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import spelled
 from vgg_cifar.runs import checkpoints
@@ -41,11 +41,11 @@ def find_teachers(config: Config, dataset: Dataset) -> Teachers | None:
 
 def _restored(path: str) -> tuple[Trained, object, Source]:
     """A network, the checksums of what it learned from, and where it is."""
-    folder = finished(path)
+    folder = teacher_folder(path)
     try:
         teacher, manifest = restore(folder), folder.read_manifest()
     except UserError as error:
-        raise UserError(f"{OPTION}: {folder.path}: {error}") from error
+        raise UserError(f"{TEACHERS}: {folder.path}: {error}") from error
     source = Source(str(folder.path), checkpoints.checksum(teacher.file))
     return teacher, manifest.get("data"), source
 
@@ -62,7 +62,7 @@ def check(teacher: Trained, hashes: object, data: DataOptions, dataset: Dataset)
     Raises:
         UserError: saying what differs.
     """
-    where = f"{OPTION}: {teacher.folder.path}"
+    where = f"{TEACHERS}: {teacher.folder.path}"
     if teacher.classes != dataset.classes:
         raise UserError(f"{where} knows other classes; name runs on the same data")
     if hashes != dataset.hashes:

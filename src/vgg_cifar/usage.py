@@ -11,8 +11,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import yaml
-
 from vgg_cifar.composition import (
     CONF,
     choice_file,
@@ -20,6 +18,7 @@ from vgg_cifar.composition import (
     default_choices,
     group_choices,
     groups,
+    no_package,
     places,
 )
 from vgg_cifar.config import Config
@@ -66,19 +65,21 @@ def help_text(words: list[str]) -> str:
 
     lines = [line for word in words if word in OF_HYDRA for line in _options_of_hydra(*word.split("="))]
     settings = [word for word in words if "=" in word or word.startswith("~")]
+    tree, _, _ = compose_only(settings)
+    raw = OmegaConf.to_container(tree, resolve=False)
+    assert isinstance(raw, dict)
     among = places(parse(settings))
     sets = [(group, choice) for group in WITHOUT_OPTIONS for choice in group_choices(group, among)]
     asked = [word for word in words if not word.startswith("hydra.searchpath=")]
     if asked and set(asked) <= {f"{group}={choice}" for group, choice in sets}:
-        compose_only(settings)  # refuses files that cannot be read
+        for group in WITHOUT_OPTIONS:
+            if isinstance(raw.get(group), dict):
+                raise UserError(no_package(group))
         lines = [
             line for group, choice in sets if f"{group}={choice}" in asked for line in _set_by(group, choice, among)
         ]
     if lines:
         return "\n".join(lines) + "\n"
-    tree, _, _ = compose_only(settings)
-    raw = OmegaConf.to_container(tree, resolve=False)
-    assert isinstance(raw, dict)
     value = flat({str(key): each for key, each in raw.items()})
     meaning = dict(_meanings(Config, raw))
     named = [word for word in words if word not in settings]
@@ -116,9 +117,10 @@ def _set_by(group: str, choice: str, among: Iterable[Path]) -> Iterator[str]:
     """An experiment, or the like: what it is, and what it sets."""
     file = _file(group, choice, among)
     yield from _entry(f"{group}={choice}", _comment(file))
-    content = yaml.safe_load(file.read_text()) or {}
-    chosen_there = (default for default in content.pop("defaults", None) or [] if isinstance(default, dict))
-    yield from (f"  {key.removeprefix('override /')}={value}" for each in chosen_there for key, value in each.items())
+    content = _content(file)
+    for default in content.pop("defaults", None) or []:
+        taken = default if isinstance(default, dict) else {group: default}
+        yield from (f"  {key.removeprefix('override /')}={value}" for key, value in taken.items() if value != "_self_")
     yield from (f"  {key}={literal(value)}" for key, value in flat(content).items())
 
 
@@ -126,7 +128,7 @@ def _options_of_hydra(group: str, choice: str) -> Iterator[str]:
     """A choice of Hydra's launcher or sweeper: what it is, and its options."""
     file = _file(group, choice)
     yield from _entry(f"{group}={choice}", _comment(file))
-    content = yaml.safe_load(file.read_text())
+    content = _content(file)
     for name, text in _meanings(OF_HYDRA[f"{group}={choice}"], content):
         yield from _entry(f"{group.replace('/', '.')}.{name}", f"{text} [{spelled(content[name])}]")
 
@@ -144,6 +146,15 @@ def _file(group: str, choice: str, among: Iterable[Path] = (CONF,)) -> Path:
     file = choice_file(group, choice, among)
     assert file is not None  # it was listed
     return file
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """What a choice's file holds, numbers read as Hydra reads them."""
+    from omegaconf import OmegaConf
+
+    content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(content, dict)  # it was composed
+    return {str(key): value for key, value in content.items()}
 
 
 def _comment(file: Path) -> str:
@@ -176,6 +187,6 @@ def _strings_after_fields(options: type[Options]) -> dict[str, str]:
 
 def _entry(name: str, text: str) -> list[str]:
     if len(name) > 25:
-        return [f"  {name}", *_entry("", text)]
+        return [f"  {name}", *(_entry("", text) if text else [])]
     first, *rest = wrap(text, WIDTH - 28, break_long_words=False) or [""]
     return [f"  {name:<25} {first}".rstrip(), *(f"{'':28}{line}" for line in rest)]

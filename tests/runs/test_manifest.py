@@ -10,13 +10,14 @@ import torch
 from vgg_cifar.runs import manifest
 
 
-def test_it_says_what_was_typed_on_what_with_what() -> None:
+def test_it_says_what_was_typed_on_what_with_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     said = manifest.manifest(["optimizer=adam"], 3, {"file": "hash"}, {"precision": "32-true"})
     assert said["command"] == ["python", "src/train.py", "optimizer=adam"]
     assert (said["seed"], said["data"]) == (3, {"file": "hash"})
     assert said["packages"]["torch"] in torch.__version__
     assert said["hardware"]["precision"] == "32-true"
-    assert said["hardware"]["threads"] == torch.get_num_threads()
+    assert said["hardware"]["threads"] == 7
     assert said["end"] is None
 
 

@@ -76,8 +76,13 @@ def test_one_wrong_value_among_good_ones_stops_everything_before_the_start(
 
 @pytest.mark.soak
 def test_jobs_of_two_processes_and_of_one_are_what_single_runs_are(
-    command: Command, tiny: list[str], tmp_path: Path, figure: Callable[..., None]
+    command: Command,
+    tiny: list[str],
+    tmp_path: Path,
+    figure: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")  # both have to find the same number by themselves
     sweep = tmp_path / "sweep"
     tiny.remove("logger=csv")  # TensorBoard's files are compared too
     done = command("train.py", "-m", *tiny, "trainer.devices=2,1", f"hydra.sweep.dir={sweep}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -24,7 +24,7 @@ from vgg_cifar.sweeps.versions import versions
 
 
 def refuse_what_cannot_run(
-    path: Path, configs: Iterable[Config], options: LauncherOptions, *, searches: bool = False
+    path: Path, configs: Sequence[Config], options: LauncherOptions, *, searches: bool = False
 ) -> None:
     """Find out before anything is made whether these jobs can run here, in this folder.
 
@@ -33,21 +33,20 @@ def refuse_what_cannot_run(
     """
     if placement.rank() or "TORCHELASTIC_RUN_ID" in os.environ:
         raise UserError("-m: a sweep starts the ranks of its jobs itself; call it without torchrun or srun")
-    room = pool(options).room
     sweep = Sweep(path)
     is_new = not sweep.file.exists()
-    datasets = set()
     for config in configs:
         if config.resume is not None:
             raise UserError("resume: a sweep goes on by itself where it was; type the same command again without it")
-        room.refuse_what_never_fits(config)
-        datasets.add(config.data.name)
         if is_new and not isinstance(options, SlurmOptions):
             config.refuse_missing_files()
+    room = pool(options).room  # torch, which counts the GPUs
+    for config in configs:
+        room.refuse_what_never_fits(config)
     sweep.refuse_what_is_no_sweep()
     sweep.refuse_another_kind(searches=searches)
     if not options.mix_versions:
-        sweep.refuse_other_versions(versions(datasets))
+        sweep.refuse_other_versions(versions({config.data.name for config in configs}))
 
 
 def launch(job_overrides: list[list[str]], options: LauncherOptions, master: DictConfig, compose: Compose) -> int:
