@@ -3,12 +3,15 @@
 import csv
 import gc
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
 
 from vgg_cifar import parts, training
@@ -159,6 +162,30 @@ def test_a_signal_leaves_an_interrupted_run_that_goes_on(
     whole = train(to="whole").read_result()
     assert folder.read_result()["status"] == "finished"
     assert folder.read_result()["test/loss"] == whole["test/loss"]
+
+
+def test_what_an_interrupted_run_says_goes_on_with_it(
+    train: Callable[..., RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Killer(Callback):
+        def on_train_epoch_end(self, trainer: object, pl_module: object) -> None:
+            raise Interrupted("SIGTERM")
+
+    (tmp_path / "my conf").mkdir()
+    typed = f"hydra.searchpath=['file://{tmp_path}/my conf']"
+    said = SimpleNamespace(overrides=SimpleNamespace(hydra=[typed, "hydra.run.dir=elsewhere"]))
+    original = training._Run._callbacks
+    monkeypatch.setattr(training._Run, "_callbacks", lambda *args: [Killer(), *original(*args)])
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: said)
+    caplog.set_level("INFO")
+    folder = train("allow=[mine]", "seed=3", to="an ü", code=75)
+    words = shlex.split(caplog.messages[-1].partition("go on with: ")[2])
+    assert words == [".venv/bin/python", "src/train.py", f"resume='{folder.path}'", "allow=[mine]", typed]
+    assert prepare(words[2:]) is not None
 
 
 def test_a_run_interrupted_while_it_is_tested_is_tested_when_it_goes_on(

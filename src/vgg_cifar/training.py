@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import signal
 import time
@@ -33,7 +34,8 @@ from vgg_cifar.errors import (
     redacted,
 )
 from vgg_cifar.evaluation.outputs import Outputs
-from vgg_cifar.options import flat
+from vgg_cifar.options import flat, quoted
+from vgg_cifar.overrides import option_of
 from vgg_cifar.parts import arithmetic, make_classifier, make_datamodule, make_trainer
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
@@ -415,11 +417,20 @@ class _Run:
             log.error("%s", error if isinstance(error, RunError) else why_not(error, self.folder.path))
         told = "resume=" in more.get("error", "")
         if status == "interrupted" or (status == "failed" and self.folder.has_checkpoint() and not told):
-            command = f".venv/bin/python src/train.py resume={self.folder.path}"
-            log.info("%s at step %d; go on with: %s", status.capitalize(), trainer.global_step, command)
+            log.info("%s at step %d; go on with: %s", status.capitalize(), trainer.global_step, self._again())
         elif status == "finished":
             self._say_what_came_out(record.datamodule.dataset)
         return code
+
+    def _again(self) -> str:
+        """What goes on with the run, as a shell takes it: no folder gives rights, or choices of a user's own."""
+        from hydra.core.hydra_config import HydraConfig
+
+        of_hydra = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
+        own = [each for each in (*self.overrides, *of_hydra) if option_of(each) in ("allow", "hydra.searchpath")]
+        path = str(self.folder.path)
+        resume = path if re.fullmatch(r"[\w/.+-]+", path, re.ASCII) else quoted(path)
+        return shlex.join([".venv/bin/python", "src/train.py", f"resume={resume}", *own])
 
     def _close(self, trainer: Trainer, status: str) -> None:
         for logger in trainer.loggers:
@@ -430,7 +441,7 @@ class _Run:
         terminal.closing(self.result, len(dataset.classes), len(dataset.superclasses))
         log.info("Run folder: %s", self.folder.path)
         if self.config.logger.tensorboard:
-            log.info("Look at it: .venv/bin/tensorboard --logdir %s", self.folder.path)
+            log.info("Look at it: .venv/bin/tensorboard --logdir %s", shlex.quote(str(self.folder.path)))
 
 
 def _fit_a_little(config: Config, callbacks: list[Callback]) -> None:
