@@ -233,5 +233,6 @@ def _said(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind == "union_tag_not_found":
         return "its name is missing, which says which choice it is"
     if kind == "union_tag_invalid":
-        return f"there is no choice {context['tag']!r}, only {context['expected_tags']}"
+        known = context["expected_tags"]
+        return f"its name is {context['tag']!r}, should be one of {known}: the kind that has its options"
     return message
