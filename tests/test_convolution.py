@@ -10,12 +10,13 @@ from vgg_cifar import convolution
 from vgg_cifar.convolution import LEAST_CHANNELS, Conv2d
 
 PLACES = ("outputs", "images", "weight", "bias")
-SIDES = sorted(LEAST_CHANNELS)
+SIDES = (2, 4, 8)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """The shapes of the images that went the faster way."""
+    """The shapes of the images that went the faster way, as on a CPU without AMX."""
+    monkeypatch.setitem(LEAST_CHANNELS, 8, 256)
     shapes: list[torch.Size] = []
     faster = convolution.minimal_filtering
 
@@ -82,7 +83,7 @@ def test_its_gradients_are_those_of_its_outputs(side: int) -> None:
 
 @pytest.mark.parametrize(
     ("side", "dtype", "channels"),
-    [*((side, torch.bfloat16, channels) for side, channels in LEAST_CHANNELS.items()), (2, torch.float32, 64)],
+    [(2, torch.bfloat16, 64), (4, torch.bfloat16, 128), (8, torch.bfloat16, 256), (2, torch.float32, 64)],
 )
 def test_it_is_taken_where_it_is_faster(side: int, dtype: torch.dtype, channels: int, taken: list[torch.Size]) -> None:
     images = torch.zeros(1, channels, side, side, dtype=dtype)
@@ -150,7 +151,7 @@ def test_the_state_dict_is_torchs() -> None:
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
-@pytest.mark.parametrize("side", LEAST_CHANNELS)
+@pytest.mark.parametrize("side", SIDES)
 def test_what_follows_may_change_the_outputs_in_place(side: int) -> None:
     images, weight = torch.randn(2, 4, side, side, requires_grad=True), torch.randn(4, 4, 3, 3)
     outputs = convolution.minimal_filtering(images, weight, torch.zeros(4))

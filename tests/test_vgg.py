@@ -139,7 +139,7 @@ def test_block_dropout_drops_whole_channels_of_every_block_and_scales_the_others
     plain = VGG(depth=11, classes=10, width=0.5)
     dropping = VGG(depth=11, classes=10, width=0.5, block_dropout=p)
     dropping.load_state_dict(plain.state_dict())
-    ends = [place for place, module in enumerate(plain.features) if isinstance(module, nn.MaxPool2d)]
+    ends = [place + 1 for place, module in enumerate(plain.features) if isinstance(module, nn.MaxPool2d)]
     assert len(ends) == 5
     outputs = random_images(16)
     for begin, end in zip([0, *[end + 1 for end in ends]], ends, strict=False):

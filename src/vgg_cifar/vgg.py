@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from vgg_cifar.convolution import Conv2d
+from vgg_cifar.relu import ReLU
 
 BLOCKS: dict[int, tuple[int, ...]] = {
     11: (1, 1, 2, 2, 2),
@@ -64,22 +65,21 @@ class VGG(nn.Module):
         for convolutions, full in zip(BLOCKS[depth], WIDTHS, strict=True):
             outputs = max(1, round(full * width))
             for _ in range(convolutions):
-                features += [
-                    Conv2d(channels, outputs),
-                    nn.BatchNorm2d(outputs, momentum=bn_momentum),
-                    nn.ReLU(inplace=True),
-                ]
+                features += [Conv2d(channels, outputs), nn.BatchNorm2d(outputs, momentum=bn_momentum), ReLU()]
                 channels = outputs
             pooling = halve(2, 2, ceil_mode=True)  # for images whose side does not halve five times
             # In one slot with the pooling: a slot of its own would renumber every layer behind it.
             features.append(nn.Sequential(pooling, nn.Dropout2d(block_dropout)) if block_dropout else pooling)
+            if pool == "max":
+                # The largest of four is rectified in place of all four, for the same outputs and gradients.
+                features[-2:] = reversed(features[-2:])
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(grid)
         head: list[nn.Module] = []
         inputs = channels * grid * grid
         layer: type[nn.Linear] = GridLinear if grid > 1 else nn.Linear
         for outputs in hidden:
-            head += [layer(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(head_dropout)]
+            head += [layer(inputs, outputs), ReLU(), nn.Dropout(head_dropout)]
             inputs, layer = outputs, nn.Linear
         self.classifier = nn.Sequential(*head, layer(inputs, classes))
         if init != "default":

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torchvision.models.vgg import cfgs, make_layers
 
 from vgg_cifar.config import Config
 from vgg_cifar.exporting.portable import plain
+from vgg_cifar.vgg import VGG
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,9 @@ def test_every_kind_of_network_is_the_same_without_layers_of_our_own(
         expected, found = network.eval()(images), plain(network)(images)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
     assert all(type(module).__module__.startswith("torch.") for module in list(plain(network).modules())[1:])
+
+
+def test_every_relu_stands_behind_its_batch_norm_where_runtimes_look_for_it() -> None:
+    found = plain(VGG(depth=16, width=0.125)).get_submodule("features")
+    expected = make_layers(cfgs["D"], batch_norm=True)
+    assert [type(layer) for layer in found.children()] == [type(layer) for layer in expected]

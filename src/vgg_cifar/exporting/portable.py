@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vgg_cifar.convolution import Conv2d
 from vgg_cifar.data.loader import Normalise
+from vgg_cifar.relu import ReLU
 from vgg_cifar.vgg import VGG, GridLinear
 
 
@@ -43,7 +44,8 @@ def plain(network: nn.Module) -> nn.Module:
     """A copy with a layer of torch's own in the place of each of ours: those choose their arithmetic when they run.
 
     In VGG a 32x32 image ends as one pixel: nothing is left to pool, and the weights that `GridLinear` adds up for that
-    pixel are added up here, once.
+    pixel are added up here, once. Every ReLU stands in front of its pooling, next to the convolution with which
+    runtimes take it as one.
     """
     copied = copy.deepcopy(network).eval().requires_grad_(False)
     for name, module in list(copied.named_modules()):
@@ -51,7 +53,14 @@ def plain(network: nn.Module) -> nn.Module:
             layer: nn.Module = nn.Conv2d(module.in_channels, module.out_channels, 3, padding=1)
             layer.load_state_dict(module.state_dict())
             copied.set_submodule(name, layer.requires_grad_(False))
+        elif type(module) is ReLU:
+            copied.set_submodule(name, nn.ReLU(inplace=True))
     if isinstance(copied, VGG):
+        layers = list(copied.features)
+        for place, layer in enumerate(layers):
+            if isinstance(layer, nn.ReLU) and not isinstance(layers[place - 1], nn.BatchNorm2d):
+                layers[place - 1], layers[place] = layer, layers[place - 1]
+        copied.features = nn.Sequential(*layers)
         head, cells = copied.classifier[0], copied.avgpool.output_size
         copied.avgpool = nn.Identity()  # type: ignore[assignment]  # one pixel is its own mean
         if isinstance(head, GridLinear):
