@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from vgg_cifar.composition import CONF
 from vgg_cifar.data import files
 from vgg_cifar.data.options import PROJECT, DataOptions
+from vgg_cifar.errors import UserError
 
 FILES = ["cifar100", "cifar10"]
 OWN = PROJECT / "data"
@@ -47,6 +48,19 @@ def test_the_environment_names_a_root_for_its_own_data_set_only(
 def test_a_root_that_was_typed_comes_before_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CIFAR100_ROOT", str(tmp_path / "environment"))
     assert options("cifar100", root=str(tmp_path / "typed")).folder() == tmp_path / "typed"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_where_files_are_missing_it_says_whose_folder_that_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    variable = f"{name.upper()}_ROOT"
+    monkeypatch.setenv(variable, str(tmp_path))
+    with pytest.raises(UserError, match=rf"{tmp_path}.*; the folder is that of \${variable}$"):
+        options(name).refuse_missing_files()
+    with pytest.raises(UserError) as typed:
+        options(name, root=str(tmp_path)).refuse_missing_files()
+    assert variable not in str(typed.value)
 
 
 def test_a_root_may_be_relative_or_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

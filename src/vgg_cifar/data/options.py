@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from vgg_cifar.errors import UserError
 from vgg_cifar.options import Count, Fraction, Options, Positive
 
 if TYPE_CHECKING:
@@ -55,9 +56,13 @@ class _Files(_Data):
     download: bool | None
     """Whether missing files may be downloaded; null: only into the project's own `data/`."""
 
+    @property
+    def _variable(self) -> str:
+        return f"{type(self).__name__}_ROOT"
+
     def folder(self) -> Path:
         """The absolute folder where the files are looked for."""
-        root = self.root or os.environ.get(f"{type(self).__name__}_ROOT") or DEFAULT_ROOT
+        root = self.root or os.environ.get(self._variable) or DEFAULT_ROOT
         return Path(root).expanduser().absolute()
 
     def may_download(self) -> bool:
@@ -68,7 +73,12 @@ class _Files(_Data):
         """See whether there is something to load; see `sources`."""
         from vgg_cifar.data.sources import SOURCES
 
-        SOURCES[self.name].refuse_missing_files(self.folder(), download=self.may_download())
+        try:
+            SOURCES[self.name].refuse_missing_files(self.folder(), download=self.may_download())
+        except UserError as error:
+            if self.root or not os.environ.get(self._variable):
+                raise
+            raise UserError(f"{error}; the folder is that of ${self._variable}") from error
 
     def load(self) -> Dataset:
         """Read and verify the files; see `files.load`."""
