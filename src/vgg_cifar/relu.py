@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-LEAST_NUMBER = -128
-"""What the bits of minus infinity are as an integer; those between it and zero are NaN."""
+MINUS_INFINITY = -128
+"""Its bits as an integer; those between it and zero are NaN."""
 
 
 class ReLU(nn.ReLU):
@@ -36,7 +36,7 @@ class _IntegerReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
-        torch.threshold_(features.view(torch.int16), LEAST_NUMBER, 0)
+        torch.threshold_(features.view(torch.int16), MINUS_INFINITY, 0)
         ctx.mark_dirty(features)
         ctx.save_for_backward(features)
         return features
