@@ -1,9 +1,10 @@
 """How fast is a convolution over small images, forward and backward?
 
-    python benchmarks/convolution.py [rounds=5] [sides=2,4,8] [batch_sizes=32,128,512] [json=PATH]
+    python benchmarks/convolution.py [rounds=5] [sides=2,4,8] [channels=] [batch_sizes=32,128,512] [json=PATH]
 
-Those of VGG16 over 2x2 and 4x4 pixels, 512 to 512 channels, and over 8x8, 256 to 256, in the arithmetic that train.py
-chooses, on a CPU: by minimal filtering, beside torch's. Which of the two train.py takes, `convolution.py` says.
+From so many channels to as many, if none are given those of VGG16: 512 over 2x2 and 4x4 pixels, 256 over 8x8. In the
+arithmetic that train.py chooses, on a CPU: by minimal filtering, beside torch's. Which of the two train.py takes,
+`least_channels` says.
 """
 
 import time
@@ -44,14 +45,14 @@ def milliseconds(module: nn.Conv2d, images: torch.Tensor, precision: str) -> flo
 
 
 def main() -> None:
-    given = Arguments(rounds="5", sides=",".join(CHANNELS), batch_sizes="32,128,512", json="")
+    given = Arguments(rounds="5", sides=",".join(CHANNELS), channels="", batch_sizes="32,128,512", json="")
     rounds, sides, sizes = given.count("rounds"), given.chosen("sides", CHANNELS), given.counts("batch_sizes")
     record, tables = about(), []
     hardware.keep_freed_memory()
     precision = hardware.precision("cpu")[0]
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
-    for side in sides:
-        channels = CHANNELS[side]
+    several = given.counts("channels") if given.given["channels"] else None
+    for side, channels in ((side, each) for side in sides for each in several or [CHANNELS[side]]):
         kinds = {"minimal filtering": Filtering, "torch's": nn.Conv2d}
         modules = {
             name: kind(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)

@@ -3,7 +3,7 @@
     python benchmarks/relu.py [rounds=5] [batch_sizes=128,256] [json=PATH]
 
 What stands at the end of VGG16's first block, over 64 channels of 32x32 pixels. Ours pools before it rectifies and
-rectifies bits; torch's rectifies first. Both pass over six batches in turn: no cache holds them all.
+rectifies bits; torch's rectifies first. Both pass over six batches in turn, of 17 MB each at 128 images.
 """
 
 import time
@@ -31,13 +31,13 @@ class Copy(nn.Module):
 
 def milliseconds(module: nn.Module, batches: list[Tensor]) -> float:
     """The time of a forward and a backward pass over a batch, the mean of thirty after six that are not counted."""
+    gradient = torch.ones_like(module(batches[0]))
     start = 0.0
     for repeat in range(1 + REPEATS):
         if repeat == 1:
             start = time.perf_counter()
         for images in batches:
-            outputs = module(images)
-            torch.autograd.grad(outputs, images, torch.ones_like(outputs))
+            torch.autograd.grad(module(images), images, gradient)
     return (time.perf_counter() - start) * 1000 / REPEATS / len(batches)
 
 

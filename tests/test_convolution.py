@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vgg_cifar import convolution
-from vgg_cifar.convolution import LEAST_CHANNELS, Conv2d
+from vgg_cifar.convolution import LEAST_CHANNELS, Conv2d, least_channels
 
 PLACES = ("outputs", "images", "weight", "bias")
-SIDES = (2, 4, 8)
+SIDES = tuple(LEAST_CHANNELS)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     """The shapes of the images that went the faster way, as on a CPU without AMX."""
-    monkeypatch.setitem(LEAST_CHANNELS, 8, 256)
+    monkeypatch.setattr(convolution, "LEAST_CHANNELS", least_channels(amx=False))
     shapes: list[torch.Size] = []
     faster = convolution.minimal_filtering
 
@@ -91,6 +91,15 @@ def test_it_is_taken_where_it_is_faster(side: int, dtype: torch.dtype, channels:
     assert taken == [images.shape]
     Conv2d(channels, channels - 1).to(dtype)(images)
     assert len(taken) == 1, "fewer channels"
+
+
+def test_on_amx_it_takes_more_channels_where_images_are_largest(
+    monkeypatch: pytest.MonkeyPatch, taken: list[torch.Size]
+) -> None:
+    monkeypatch.setattr(convolution, "LEAST_CHANNELS", least_channels(amx=True))
+    for side, channels in ((2, 64), (4, 128), (8, 256), (8, 384)):
+        Conv2d(channels, channels).bfloat16()(torch.zeros(1, channels, side, side).bfloat16())
+    assert [tuple(shape[1:]) for shape in taken] == [(64, 2, 2), (128, 4, 4), (384, 8, 8)]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 4), (3, 3), (5, 5), (6, 6), (16, 16)])

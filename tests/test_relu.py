@@ -32,7 +32,7 @@ def outcome(module: nn.Module, features: Tensor, gradient: Tensor) -> tuple[Tens
     return outputs.detach(), leaf.grad
 
 
-def test_every_bfloat16_comes_out_as_from_torchs(on_bits: list[torch.Size]) -> None:
+def test_every_bfloat16_comes_out_equal_to_torchs(on_bits: list[torch.Size]) -> None:
     found = ReLU()(EVERY_BFLOAT16.clone())
     expected = EVERY_BFLOAT16.relu()
     assert on_bits == [EVERY_BFLOAT16.shape]
@@ -64,6 +64,16 @@ def test_it_works_in_place_and_keeps_the_layout(dtype: torch.dtype) -> None:
     assert outputs.data_ptr() == features.data_ptr()
     assert outputs.is_contiguous(memory_format=torch.channels_last)
     assert features.min() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_who_reads_what_was_rectified_in_place_has_its_gradient(dtype: torch.dtype) -> None:
+    leaf = torch.tensor([-1.0, 2], dtype=dtype, requires_grad=True)
+    features = leaf * 3
+    ReLU()(features)
+    features.sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [0, 3]
 
 
 def test_gradients_of_any_layout_are_taken() -> None:

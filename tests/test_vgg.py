@@ -101,6 +101,27 @@ def test_with_torchvisions_weights_outputs_and_gradients_are_torchvisions(side: 
         torch.testing.assert_close(own.grad, reference_weight.grad, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_training_in_bfloat16_pooling_before_the_relu_changes_no_bit() -> None:
+    torch.manual_seed(0)
+    sizes = [size if size == "M" else size // 16 for size in reference.cfgs["A"]]  # type: ignore[operator]
+    theirs = reference.make_layers(sizes, batch_norm=True)
+    ours = VGG(depth=11, width=1 / 16).features
+    theirs.load_state_dict(ours.state_dict())
+    images = random_images(16)
+    outputs = []
+    for features in (ours, theirs):
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs.append(features(images))
+        outputs[-1].float().square().sum().backward()
+    assert outputs[0].dtype == torch.bfloat16
+    assert outputs[0].count_nonzero() > 0
+    assert torch.equal(outputs[0], outputs[1])
+    for own, theirs_weight in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert own.grad is not None
+        assert theirs_weight.grad is not None
+        assert torch.equal(own.grad, theirs_weight.grad)
+
+
 def test_average_pooling_takes_the_place_of_every_max_pooling() -> None:
     ours = VGG(depth=11, classes=10, hidden=[], pool="average").eval()
     theirs = reference.make_layers(reference.cfgs["A"], batch_norm=True).eval()

@@ -13,11 +13,11 @@ MINUS_INFINITY = -128
 
 
 class ReLU(nn.ReLU):
-    """`nn.ReLU(inplace=True)`, with the same outputs and, but where these are NaN, the same gradients.
+    """`nn.ReLU(inplace=True)`, with equal outputs and, but where these are NaN, equal gradients.
 
     torch turns bfloat16 into float32 and back to compare it, which on a CPU takes longer than to read and write it. As
     integers of 16 bits the same bits compare the same way: those of negative numbers are negative
-    (`benchmarks/relu.py`).
+    (`benchmarks/relu.py`). That can be differentiated once, backward.
     """
 
     def __init__(self) -> None:

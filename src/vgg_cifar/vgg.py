@@ -1,6 +1,6 @@
 """VGG with batch norm for 32x32 images (Simonyan & Zisserman, 2015; Ioffe & Szegedy, 2015).
 
-The modules stand where torchvision's stand, so the keys of the state dict are torchvision's wherever the layers are.
+Modules with weights stand where torchvision's do: the keys of the state dict are torchvision's wherever the layers are.
 """
 
 from __future__ import annotations
@@ -67,12 +67,15 @@ class VGG(nn.Module):
             for _ in range(convolutions):
                 features += [Conv2d(channels, outputs), nn.BatchNorm2d(outputs, momentum=bn_momentum), ReLU()]
                 channels = outputs
-            pooling = halve(2, 2, ceil_mode=True)  # for images whose side does not halve five times
-            # In one slot with the pooling: a slot of its own would renumber every layer behind it.
-            features.append(nn.Sequential(pooling, nn.Dropout2d(block_dropout)) if block_dropout else pooling)
+            end: nn.Module = halve(2, 2, ceil_mode=True)  # for images whose side does not halve five times
+            if block_dropout:
+                # In one slot with the pooling: a slot of its own would renumber every layer behind it.
+                end = nn.Sequential(end, nn.Dropout2d(block_dropout))
             if pool == "max":
-                # The largest of four is rectified in place of all four, for the same outputs and gradients.
-                features[-2:] = reversed(features[-2:])
+                # Before its ReLU, which then rectifies the largest of four for all four, to the same outputs.
+                features.insert(-1, end)
+            else:
+                features.append(end)
         self.features = nn.Sequential(*features)
         self.avgpool = nn.AdaptiveAvgPool2d(grid)
         head: list[nn.Module] = []

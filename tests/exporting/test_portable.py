@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from vgg_cifar.config import Config
@@ -32,7 +33,10 @@ def test_every_kind_of_network_is_the_same_without_layers_of_our_own(
     assert all(type(module).__module__.startswith("torch.") for module in list(plain(network).modules())[1:])
 
 
-def test_every_relu_stands_behind_its_batch_norm_where_runtimes_look_for_it() -> None:
-    found = plain(VGG(depth=16, width=0.125)).get_submodule("features")
+@pytest.mark.parametrize("dropout", [0, 0.1])
+def test_every_relu_stands_behind_its_batch_norm_where_runtimes_look_for_it(dropout: float) -> None:
+    found = plain(VGG(depth=16, width=0.125, block_dropout=dropout)).get_submodule("features")
+    end = nn.Sequential if dropout else nn.MaxPool2d
     expected = make_layers(cfgs["D"], batch_norm=True)
-    assert [type(layer) for layer in found.children()] == [type(layer) for layer in expected]
+    kinds = [end if isinstance(layer, nn.MaxPool2d) else type(layer) for layer in expected]
+    assert [type(layer) for layer in found.children()] == kinds

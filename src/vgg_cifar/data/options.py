@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from vgg_cifar.errors import UserError
+from vgg_cifar.data.sources import SOURCES
 from vgg_cifar.options import Count, Fraction, Options, Positive
 
 if TYPE_CHECKING:
@@ -56,14 +55,10 @@ class _Files(_Data):
     download: bool | None
     """Whether missing files may be downloaded; null: only into the project's own `data/`."""
 
-    @property
-    def _variable(self) -> str:
-        return f"{type(self).__name__}_ROOT"
-
     def folder(self) -> Path:
         """The absolute folder where the files are looked for."""
-        root = self.root or os.environ.get(self._variable) or DEFAULT_ROOT
-        return Path(root).expanduser().absolute()
+        named = Path(self.root).expanduser().absolute() if self.root else SOURCES[self.name].named_folder()
+        return named or DEFAULT_ROOT
 
     def may_download(self) -> bool:
         """Whether missing files may be fetched from the network."""
@@ -71,14 +66,7 @@ class _Files(_Data):
 
     def refuse_missing_files(self) -> None:
         """See whether there is something to load; see `sources`."""
-        from vgg_cifar.data.sources import SOURCES
-
-        try:
-            SOURCES[self.name].refuse_missing_files(self.folder(), download=self.may_download())
-        except UserError as error:
-            if self.root or not os.environ.get(self._variable):
-                raise
-            raise UserError(f"{error}; the folder is that of ${self._variable}") from error
+        SOURCES[self.name].refuse_missing_files(self.folder(), download=self.may_download())
 
     def load(self) -> Dataset:
         """Read and verify the files; see `files.load`."""

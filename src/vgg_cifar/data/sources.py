@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from vgg_cifar.errors import UserError, first_line
 class Source:
     """Where a data set comes from and how its files are known.
 
-    The address and the MD5 sums are torchvision's; the SHA-256 sums were computed from files with those MD5 sums.
+    The address and the MD5 sums are torchvision's; the SHA-256 sums were computed from files with those MD5 sums. The
+    environment variable is ours.
     """
 
+    variable: str
     folder: str
     archive: str
     archive_sha256: str
@@ -29,6 +32,11 @@ class Source:
     def files(self) -> dict[str, str]:
         """Every file with its checksum: 64 digits are SHA-256, 32 are MD5."""
         return {**self.train, **self.test, **self.meta}
+
+    def named_folder(self) -> Path | None:
+        """The absolute folder that the environment variable names, where it names one."""
+        name = os.environ.get(self.variable)
+        return Path(name).expanduser().absolute() if name else None
 
     def is_complete(self, root: Path) -> bool:
         """Whether all files are in the folder that holds the data set's own.
@@ -54,7 +62,8 @@ class Source:
 
     def missing(self, root: Path) -> str:
         """What to say where the files are not."""
-        return f"data.root: neither {self.folder}/ nor {self.archive} is complete in {root}"
+        where = f"{root}, which ${self.variable} names" if root == self.named_folder() else root
+        return f"data.root: neither {self.folder}/ nor {self.archive} is complete in {where}"
 
     @property
     def remedy(self) -> str:
@@ -64,6 +73,7 @@ class Source:
 
 SOURCES = {
     "cifar100": Source(
+        variable="CIFAR100_ROOT",
         folder="cifar-100-python",
         archive="cifar-100-python.tar.gz",
         archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
@@ -74,6 +84,7 @@ SOURCES = {
         classes="fine_label_names",
     ),
     "cifar10": Source(
+        variable="CIFAR10_ROOT",
         folder="cifar-10-batches-py",
         archive="cifar-10-python.tar.gz",
         archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",

@@ -58,8 +58,9 @@ def plain(network: nn.Module) -> nn.Module:
     if isinstance(copied, VGG):
         layers = list(copied.features)
         for place, layer in enumerate(layers):
-            if isinstance(layer, nn.ReLU) and not isinstance(layers[place - 1], nn.BatchNorm2d):
-                layers[place - 1], layers[place] = layer, layers[place - 1]
+            before = layers[place - 1]
+            if isinstance(layer, nn.ReLU) and isinstance(before, nn.MaxPool2d | nn.Sequential):
+                layers[place - 1 : place + 1] = layer, before
         copied.features = nn.Sequential(*layers)
         head, cells = copied.classifier[0], copied.avgpool.output_size
         copied.avgpool = nn.Identity()  # type: ignore[assignment]  # one pixel is its own mean
