@@ -52,7 +52,7 @@ def main() -> None:
     precision = hardware.precision("cpu")[0]
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     several = given.counts("channels") if given.given["channels"] else None
-    for side, channels in ((side, each) for side in sides for each in several or [CHANNELS[side]]):
+    for side, channels in [(each, count) for each in sides for count in several or [CHANNELS[each]]]:
         kinds = {"minimal filtering": Filtering, "torch's": nn.Conv2d}
         modules = {
             name: kind(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)

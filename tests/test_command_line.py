@@ -259,6 +259,28 @@ def test_what_is_shown_beside_resume_is_the_run_that_would_go_on(
     assert "name: adam" in capsys.readouterr().out
 
 
+def test_what_a_run_looks_at_may_change_when_it_goes_on(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=1", "evaluate=true")
+    found = prepare([f"resume={folder.path}", "trainer.max_epochs=2", "evaluate=false", "logger=csv"])
+    assert not compose_and_check(found).config.evaluate
+
+
+@pytest.mark.parametrize(("epochs", "status"), [(1, "finished"), (2, "interrupted"), (2, "running")])
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(
+    train: Callable[..., RunFolder], epochs: int, status: str
+) -> None:
+    folder = train(f"trainer.max_epochs={epochs}", "data.val_fraction=0")
+    folder.write_result(folder.read_result() | {"status": status})
+    folder.checkpoint("last").rename(folder.path / "moved.ckpt")
+    folder.checkpoint("previous").unlink(missing_ok=True)
+    said = rf"{folder.checkpoints} holds neither .* had come to epoch {epochs}; put them back"
+    for typed in ([], ["trainer.max_epochs=3"]):
+        with pytest.raises(UserError, match=said):
+            prepare([f"resume={folder.path}", *typed])
+    (folder.path / "moved.ckpt").rename(folder.checkpoint("previous"))
+    assert prepare([f"resume={folder.path}"]) is not None
+
+
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_resume_names_a_folder_without_a_run(path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resume: there is no run in"):

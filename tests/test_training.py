@@ -109,6 +109,32 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(train: Callable[...
     assert rows == sorted(set(rows))
 
 
+def test_a_run_is_not_told_to_end_before_where_it_stands(train: Callable[..., RunFolder]) -> None:
+    folder = train("trainer.max_epochs=3")
+    folder.write_result(folder.read_result() | {"status": "interrupted"})
+    files = (folder.config, folder.manifest, folder.result)
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(UserError, match=rf"trainer\.max_epochs: {folder.path} has come to epoch 3 already; give 3 or"):
+        train("trainer.max_epochs=2", f"resume={folder.path}")
+    assert [file.read_bytes() for file in files] == before
+    train("trainer.max_epochs=3", f"resume={folder.path}")
+    assert folder.read_result()["status"] == "finished"
+
+
+def test_a_run_that_was_killed_before_it_saved_begins_anew_and_has_read_what_it_read(
+    train: Callable[..., RunFolder],
+) -> None:
+    folder = train("monitor_test=true", "checkpoint.every_epochs=null")
+    read = folder.read_result()["test_reads"]
+    assert read > 1
+    folder.write_result(folder.read_result() | {"status": "running"})
+    for file in folder.checkpoints.iterdir():
+        file.unlink()
+    train("monitor_test=true", "checkpoint.every_epochs=null", f"resume={folder.path}")
+    assert folder.read_result()["test_reads"] == 2 * read
+    assert folder.read_result()["test/loss"] == train(to="whole").read_result()["test/loss"]
+
+
 def test_a_finished_run_is_not_trained_or_tested_again(train: Callable[..., RunFolder]) -> None:
     folder = train()
     before = folder.read_result()

@@ -180,6 +180,7 @@ def prepare(argv: list[str]) -> list[str] | None:
         else placement.begun_by_this_launch(run_dir)  # whose ranks are started again
     )
     if folder is not None:
+        folder.refuse_lost_checkpoints()
         overrides = _continued(folder, overrides)
         composed = compose_and_check(overrides)
         refuse_changes_of_hydra(composed)

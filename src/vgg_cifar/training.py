@@ -104,7 +104,9 @@ class _Run:
         self.first = rank() == 0
         self.console = Console()
         self.resumed = config.resume is not None and folder.has_checkpoint()
-        self.result: dict[str, Any] = folder.read_result() if self.resumed else {}
+        before = folder.read_result() if config.resume is not None else {}
+        of_any = before.keys() & {"test_reads"}  # a run that was killed before it saved begins anew, but has read
+        self.result: dict[str, Any] = before if self.resumed else {key: before[key] for key in of_any}
         self.manifest: dict[str, Any] = folder.read_manifest() if self.resumed else {}
         self.tuned: dict[str, Any] = {}
         self.attempts = 0
@@ -131,6 +133,10 @@ class _Run:
         """Train from the newest checkpoint or the start, and test: the exit code, or None to go back once more."""
         config = self.config
         name, checkpoint = (checkpoints.newest(self.folder) if self.resumed else None) or (None, {})
+        if (reached := checkpoint.get("epoch", -1) + 1) > config.trainer.max_epochs:
+            raise UserError(
+                f"trainer.max_epochs: {self.folder.path} has come to epoch {reached} already; give {reached} or more"
+            )
         step, ended_at = checkpoint.get("global_step", 0), saving.of(checkpoint).get("ended_at")
         further = ended_at is not None and config.trainer.max_epochs > ended_at
         # The last step whose figures will not come again; those of a test stand under the one after the last.

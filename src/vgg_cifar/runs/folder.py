@@ -20,6 +20,7 @@ import yaml
 
 from vgg_cifar.errors import RunError, UserError, first_line
 from vgg_cifar.limits import bounded
+from vgg_cifar.options import flat
 from vgg_cifar.runs.lock import Lock
 
 LARGEST = 2**26
@@ -117,6 +118,21 @@ class RunFolder:
         """When the newest checkpoint was written, in seconds since 1970; 0 where there is none."""
         found = [self.checkpoint(name) for name in ("last", "previous")]
         return max((path.stat().st_mtime for path in found if path.is_file()), default=0.0)
+
+    def refuse_lost_checkpoints(self) -> None:
+        """See whether what the run has learned is still there.
+
+        Raises:
+            UserError: if it must have saved, and nothing is left.
+        """
+        result, every = read_json(self.result), flat(self.read_config()).get("checkpoint.every_epochs")
+        epochs = result.get("epochs")
+        saved = isinstance(epochs, int) and isinstance(every, int) and epochs > every
+        if (saved or result.get("status") == "finished") and not self.has_checkpoint():
+            raise UserError(
+                f"resume: {self.checkpoints} holds neither last.ckpt nor previous.ckpt, and the run had come to "
+                f"epoch {epochs}; put them back, or start a new run"
+            )
 
     @classmethod
     def existing(cls, path: str | Path, option: str) -> RunFolder:
