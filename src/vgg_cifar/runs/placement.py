@@ -19,8 +19,8 @@ OUTPUTS = PROJECT / "outputs"
 
 MAY_CHANGE = (
     "resume", "sweep", "tags", "compile", "evaluate", "monitor_test", "profile", "name", "logger", "early_stopping",
-    "checkpoint", "divergence", "data.root", "data.download", "data.memory", "trainer.max_epochs", "trainer.accelerator",
-    "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches",
+    "checkpoint", "divergence", "data.root", "data.download", "data.memory", "trainer.max_epochs",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.limit_val_batches",
     "trainer.limit_test_batches", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
 )  # fmt: skip
 """Options that may differ when a run goes on; every other one would make it a different run."""
