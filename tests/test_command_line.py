@@ -373,6 +373,20 @@ def test_key_value_arguments_are_read_and_checked() -> None:
         key_values(["run=a", "run=b"], {"run": None})
 
 
+def test_a_choice_of_ones_own_with_a_shipped_ones_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    file = tmp_path / "optimizer" / "sgd.yaml"
+    file.write_text("defaults: [adam]\n")
+    with pytest.raises(UserError, match=f"{file}: has the name of a shipped choice, which is taken; give it another"):
+        prepare(["--config-dir", str(tmp_path), "optimizer=sgd"])
+    file.rename(file.with_name("mine.yaml"))
+    found = prepare(
+        ["--config-dir", str(tmp_path), "optimizer=mine", "data=synthetic", f"hydra.run.dir={tmp_path}/run"]
+    )
+    assert found is not None
+    assert compose_and_check(found).config.optimizer.name == "adam"
+
+
 def test_a_list_of_folders_may_be_one_with_a_comma_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "a,b").mkdir()
     assert folders(f"{tmp_path}/a,b") == [f"{tmp_path}/a,b"]

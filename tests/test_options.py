@@ -229,6 +229,18 @@ def test_of_several_faults_the_first_is_told_and_the_others_are_counted() -> Non
     assert line.endswith("(and 3 more)")
 
 
+def test_what_is_missing_is_told_together_and_last() -> None:
+    assert faulty(without("on"), without("share")) == "share: this option is missing, and so is on"
+    line = faulty(without("on"), without("share"), without("limit"), set_to("shape", "side", value=0))
+    assert line.startswith("shape.side: ")
+    assert line.endswith("(and 3 more)")
+
+
+def test_a_misspelt_name_is_told_before_what_it_leaves_missing() -> None:
+    line = faulty(without("share"), without("on"), set_to("shar", value=0.5))
+    assert line == "shar: there is no such option; did you mean share? (and 2 more)"
+
+
 def test_a_fault_of_the_whole_has_no_key() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Drawing).validate_python(3)

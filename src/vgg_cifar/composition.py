@@ -192,7 +192,7 @@ def places(typed: Iterable[Override]) -> list[Path]:
     """The folders that choices are looked for in: the shipped one, then those that `hydra.searchpath` names.
 
     Raises:
-        UserError: if one is not there, or Hydra would not look in all of them.
+        UserError: if one is not there, or Hydra would not look in all of them, or not read one of their choices.
     """
     said = [each for each in typed if each.key_or_group == "hydra.searchpath"]
     if len(said) > 1 or any(each.is_add() or each.is_force_add() for each in said):
@@ -203,6 +203,10 @@ def places(typed: Iterable[Override]) -> list[Path]:
             path = str(folder).removeprefix("file://")
             if "://" in path or "$" in path or not Path(path).is_dir():
                 raise UserError(f"hydra.searchpath: there is no folder {path}")
+            for file in sorted(Path(path).glob("*/*.yaml")):
+                shipped = CONF / file.relative_to(path)
+                if shipped.is_file() and not shipped.samefile(file):
+                    raise UserError(f"{file}: has the name of a shipped choice, which is taken; give it another name")
             found.append(Path(path))
     return found
 

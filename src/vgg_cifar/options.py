@@ -180,8 +180,15 @@ def _value(typed: str) -> object:
     return {"true": True, "false": False}.get(typed, typed)
 
 
+TOLD = {"extra_forbidden": 0, "missing": 2}
+"""Which kinds of fault are told before others, which behind."""
+
+
 def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:
     """The first fault of a failed check as `key: what is wrong`, counting the others.
+
+    A name that nothing has comes first, since the option that was meant may be missing then; what is missing comes last,
+    and together.
 
     Args:
         error: what pydantic raised.
@@ -192,9 +199,12 @@ def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:
     for fault in error.errors(include_url=False):
         key, value = _place(fault, raw)
         faults.setdefault(key, []).append((fault, value))
-    key, alternatives = next(iter(faults.items()))
+    key, alternatives = min(faults.items(), key=lambda each: TOLD.get(each[1][0][0]["type"], 1))
     fault, value = alternatives[0]
-    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    also = [each for each, found in faults.items() if each != key and fault["type"] == found[0][0]["type"] == "missing"]
+    others = f", and so {'are' if also[1:] else 'is'} {', '.join(also)}" if also else ""
+    if uncounted := len(faults) - 1 - len(also):
+        others += f" (and {uncounted} more)"
     if fault["type"] == "extra_forbidden":
         return no_such_option(key, model, raw) + others
     if all("should " in each["msg"] and each["type"] != "value_error" for each, _ in alternatives):
