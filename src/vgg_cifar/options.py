@@ -187,7 +187,7 @@ TOLD = {"extra_forbidden": 0, "missing": 2}
 def in_one_line(error: ValidationError, raw: Any, model: type[Options]) -> str:
     """The first fault of a failed check as `key: what is wrong`, counting the others.
 
-    A name that nothing has comes first, since the option that was meant may be missing then; what is missing comes last,
+    A name that nothing has comes first, since the option that was meant may be missing then; what is missing last,
     and together.
 
     Args:
