@@ -15,7 +15,7 @@ from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.limits import bounded
 from vgg_cifar.options import did_you_mean, flat, is_within, keys, literal, no_such_option, spelled
-from vgg_cifar.overrides import parse
+from vgg_cifar.overrides import option_of, parse
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONF = PROJECT / "conf"
 
+ONE_CHOICE = "takes one choice, to which options may be added; give several to a sweep (-m)"
 HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
 """What a command line may say under `hydra.`, beside the choices of these groups and the options in their files;
 everything else there could run code or write where it should not."""
@@ -73,6 +74,9 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
 
     typed = parse(overrides)
     _refuse_hydra_options(typed)
+    for each in typed:
+        if each.key_or_group in groups() and isinstance(each.value(), list):
+            raise UserError(f"{each.key_or_group}: {ONE_CHOICE}")
     try:
         with bounded(CONFIGURATION):
             composed = _composed(overrides)
@@ -294,7 +298,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
         r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
         r"Could not find '((?:hydra/)?\w+)/(.*)'": lambda group, given: _no_choice(group, given, typed),
-        r"Ambiguous value for argument '([^']+)'": "{0}: give several values to a sweep (-m), a list in []".format,
+        r"Ambiguous value for argument '([^']+)'": _several,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,
@@ -319,6 +323,11 @@ def _no_choice(group: str, given: str, typed: Iterable[Override]) -> str:
     if not given:
         return f"{group}: is empty, should be one of {', '.join(found)}"
     return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
+
+
+def _several(said: str) -> str:
+    wanted = "give several values to a sweep (-m), a list in []"
+    return f"{said}: {ONE_CHOICE if option_of(said) in groups() else wanted}"
 
 
 def _chosen_twice(group: str, typed: Iterable[Override]) -> str:

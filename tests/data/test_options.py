@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from vgg_cifar.composition import CONF
 from vgg_cifar.data import files
 from vgg_cifar.data.options import PROJECT, DataOptions
+from vgg_cifar.data.sources import SOURCES
 from vgg_cifar.errors import UserError
 
 FILES = ["cifar100", "cifar10"]
@@ -62,6 +63,17 @@ def test_where_files_are_missing_it_says_whose_folder_that_is(
     with pytest.raises(UserError, match=f" in {other};") as typed:
         options(name, root=str(other)).refuse_missing_files()
     assert variable not in str(typed.value)
+
+
+def test_the_data_sets_own_folder_is_told_from_the_one_that_holds_it(tmp_path: Path) -> None:
+    source = SOURCES["cifar100"]
+    own = tmp_path / source.folder
+    own.mkdir()
+    for file in source.files:
+        (own / file).touch()
+    with pytest.raises(UserError, match=f"{own} is the images' own folder; name the one that holds it, {tmp_path}$"):
+        options("cifar100", root=str(own)).refuse_missing_files()
+    options("cifar100", root=str(tmp_path)).refuse_missing_files()
 
 
 def test_a_root_may_be_relative_or_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class Source:
         Raises:
             UserError: if there is nothing.
         """
+        if root.name == self.folder and self.is_complete(root.parent):
+            raise UserError(f"data.root: {root} is the images' own folder; name the one that holds it, {root.parent}")
         if not (download or self.is_complete(root) or (root / self.archive).is_file()):
             raise UserError(f"{self.missing(root)}; allow data.download=true, {self.remedy}")
 
