@@ -30,8 +30,9 @@ from torchvision.transforms import v2
 from rounds import SYNTHETIC, Arguments, Measured, Side, about, device, keep, take_turns
 from train_step import Pictures
 from vgg_cifar import hardware
+from vgg_cifar.choices import CONF
 from vgg_cifar.command_line import guard, register_resolvers
-from vgg_cifar.composition import CONF, compose_and_check
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.parts import make_datamodule

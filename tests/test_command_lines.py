@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from scripts import SOURCES, script
 
+from vgg_cifar.choices import group_choices, groups
 from vgg_cifar.command_line import guard, prepare
-from vgg_cifar.composition import compose_and_check, group_choices, groups
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
 from vgg_cifar.options import flat, keys, spelled
 from vgg_cifar.runs import placement

@@ -8,7 +8,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.dropout import DropoutOptions
 from vgg_cifar.model import VGGOptions
 from vgg_cifar.vgg import VGG

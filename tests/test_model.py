@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torchvision.models import vgg as reference
 
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.dropout import AllDropout, DropoutOptions, NoDropout
 from vgg_cifar.errors import UserError
 from vgg_cifar.model import VGGOptions

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.config import Config
 from vgg_cifar.muon import A, B, C, Muon, orthogonal
 from vgg_cifar.parts import make_classifier, make_datamodule

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from vgg_cifar.composition import CONF, compose_and_check
+from vgg_cifar.choices import CONF
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
 from vgg_cifar.optimizer import OptimizerOptions
 from vgg_cifar.weight_decay import WeightDecayOptions

@@ -1,5 +1,6 @@
 """The Trainer group: Lightning's names reach Lightning."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from vgg_cifar import hardware
 from vgg_cifar.config import Config
 from vgg_cifar.ddp import DDP
-from vgg_cifar.parts import make_trainer
+from vgg_cifar.errors import UserError
+from vgg_cifar.parts import arithmetic, make_trainer
 
 
 def test_options_reach_lightning(configure: Callable[..., Config]) -> None:
@@ -31,6 +33,21 @@ def test_one_device_needs_no_ddp_and_two_do(configure: Callable[..., Config]) ->
     assert isinstance(trainer.strategy, DDP)
     assert trainer.strategy.one_machine
     assert chosen["ranks"] == 2
+
+
+def test_more_devices_than_cores_without_a_gpu_are_refused_unless_the_cpu_was_asked_for(
+    configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "accelerator", lambda asked: "cpu")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for typed in (["trainer.devices=4", "trainer.accelerator=auto"], ["trainer.devices=5", "trainer.accelerator=cpu"]):
+        assert arithmetic(configure(*typed))[0] == "cpu"
+    with pytest.raises(UserError) as caught:
+        arithmetic(configure("trainer.devices=5", "trainer.accelerator=auto"))
+    assert str(caught.value) == (
+        "trainer.devices: torch finds no GPU, and 5 processes would share the 4 cores of this CPU; leave it off, or "
+        "set trainer.accelerator=cpu if you want that"
+    )
 
 
 def test_auto_precision_is_mixed_only_where_the_hardware_has_it(

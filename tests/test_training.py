@@ -14,7 +14,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Callback
 
-from vgg_cifar import parts, training
+from vgg_cifar import hardware, parts, training
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.config import Config
@@ -392,3 +392,18 @@ def test_five_hundred_epochs_hold_no_more_than_a_hundred(
     assert growth < 0.02 * early["kilobytes"]
     figure("epochs in one process, without a thread or an open file more", 500)
     figure("kilobytes of memory more after 500 epochs than after 100", growth, max)
+
+
+@pytest.mark.parametrize(("accelerator", "devices", "told"), [("auto", 2, True), ("cpu", 2, False), ("auto", 1, False)])
+def test_devices_that_are_processes_on_a_cpu_are_told_unless_it_was_asked_for(
+    train: Callable[..., RunFolder], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    accelerator: str, devices: int, told: bool,
+) -> None:  # fmt: skip
+    def stop(config: object) -> None:
+        raise UserError("enough")
+
+    monkeypatch.setattr(hardware, "accelerator", lambda asked: "cpu")
+    monkeypatch.setattr(training, "make_datamodule", stop)
+    with pytest.raises(UserError, match="enough"):
+        train(f"trainer.accelerator={accelerator}", f"trainer.devices={devices}")
+    assert any("torch finds no GPU: trainer.devices=2 are" in each for each in caplog.messages) == told

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vgg_cifar.composition import CONF, HYDRA_GROUPS, compose_and_check, group_choices, groups
+from vgg_cifar.choices import CONF, group_choices, groups
+from vgg_cifar.composition import HYDRA_GROUPS, compose_and_check
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import flat, spelled
 from vgg_cifar.usage import OF_HYDRA, WITHOUT_OPTIONS, help_text
@@ -63,8 +64,9 @@ def test_choices_of_ones_own_are_listed_and_shown_like_the_shipped(tmp_path: Pat
 
 def test_a_file_that_would_set_nothing_is_refused(tmp_path: Path) -> None:
     typed = own(tmp_path, experiment_empty="", experiment_word="hello", experiment_below="seed: 3")
-    for name in ("empty", "word", "below"):
-        with pytest.raises(UserError, match="has to begin with the line '# @package _global_'"):
+    no_package = "has to begin with the line '# @package _global_'"
+    for name, said in (("empty", no_package), ("below", no_package), ("word", r"word\.yaml: should hold options")):
+        with pytest.raises(UserError, match=said):
             help_text([typed, f"experiment={name}"])
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from vgg_cifar.choices import refuse_lost
 from vgg_cifar.composition import (
     Composed,
     compose_and_check,
@@ -359,7 +360,9 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
     if not isinstance(given, list) or not isinstance(tuned, dict) or not isinstance(config.get("data"), dict):
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run was started")
     ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
-    return with_typed(given, tuned, config, [*overrides, *ours])
+    merged = with_typed(given, tuned, config, [*overrides, *ours])
+    refuse_lost(folder.path, merged, overrides)
+    return merged
 
 
 def register_resolvers() -> None:

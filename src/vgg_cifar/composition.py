@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import yaml
 
+from vgg_cifar.choices import (
+    CONF,
+    OF_OTHERS,
+    choice_file,
+    default_choices,
+    group_choices,
+    groups,
+    no_choice,
+    no_package,
+    own_choices,
+    places,
+)
 from vgg_cifar.config import Config, check
-from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.limits import bounded
 from vgg_cifar.options import did_you_mean, flat, is_within, keys, literal, no_such_option, spelled
@@ -20,8 +31,6 @@ from vgg_cifar.overrides import option_of, parse
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
-
-CONF = PROJECT / "conf"
 
 ONE_CHOICE = "takes one choice, to which options may be added; give several to a sweep (-m)"
 HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
@@ -79,6 +88,8 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
             raise UserError(f"{each.key_or_group}: {ONE_CHOICE}")
     try:
         with bounded(CONFIGURATION):
+            for own in own_choices(typed, among := places(typed)):
+                own.refuse_malformed(among)
             composed = _composed(overrides)
             run, sweep = composed.hydra.run.dir, composed.hydra.sweep.dir
             for name, folder in (("run", run), ("sweep", sweep)):
@@ -142,7 +153,7 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
     typed = parse(overrides)
-    for group in ("experiment", "debug"):
+    for group in OF_OTHERS:
         said = any(is_within(each.key_or_group, [group]) and each.key_or_group != group for each in typed)
         if isinstance(raw.get(group), dict) and not said:
             raise UserError(no_package(group))
@@ -151,27 +162,32 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     try:
         return raw, check(raw, allowed)
     except UserError as error:
-        if way_out := _way_out(str(error), raw, typed):
-            raise UserError(f"{error}; {way_out}") from error
-        raise
+        raise UserError(_with_file(str(error), raw, typed)) from error
 
 
-def _way_out(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
-    """What helps against the refusal of an option that an experiment sets for another choice than the one taken."""
+def _with_file(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
+    """The refusal of an option, with the file that sets it, or what helps where that is a shipped experiment."""
     key = message.partition(":")[0]
-    group = key.partition(".")[0]
-    for name in [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]:
-        if file := choice_file("experiment", name):  # in one of a user's own the option may be misspelt
+    typed_keys = {each.key_or_group for each in typed}
+    if key in typed_keys:
+        return message
+    own = own_choices(typed, places(typed))
+    for each in own:
+        if is_within(key, each.sets):
+            return f"{each.file}: {message}"
+    experiments = [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]
+    experiments += [choice for each in own for group, choice in each.takes if group == "experiment"]
+    group, known = key.partition(".")[0], set(keys(Config, raw))
+    for name in experiments:
+        if file := choice_file("experiment", name):
             content = flat(yaml.safe_load(file.read_text()) or {})
-            typed_keys = {each.key_or_group for each in typed}
             its_own = [each for each in content if each.startswith(f"{group}.") and each not in typed_keys]
-            known = set(keys(Config, raw))
             if key in its_own and key not in known:
                 away = " ".join(f"'~{each}'" for each in its_own if each not in known)
                 left = ", ".join(f"{each}={spelled(content[each])}" for each in its_own if each in known)
                 stays = f"; that leaves {left}, set for another choice" if left else ""
-                return f"experiment={name} sets it: with {group}={raw[group]['name']} add {away}{stays}"
-    return ""
+                return f"{message}; experiment={name} sets it: with {group}={raw[group]['name']} add {away}{stays}"
+    return message
 
 
 def _refuse_what_no_file_can_hold(raw: dict[str, Any]) -> None:
@@ -190,51 +206,6 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
         if isinstance(value, dict):
             yield from _texts(list(value.values()))
-
-
-def places(typed: Iterable[Override]) -> list[Path]:
-    """The folders that choices are looked for in: the shipped one, then those that `hydra.searchpath` names.
-
-    Raises:
-        UserError: if one is not there, or Hydra would not look in all of them, or not read one of their choices.
-    """
-    said = [each for each in typed if each.key_or_group == "hydra.searchpath"]
-    if len(said) > 1 or any(each.is_add() or each.is_force_add() for each in said):
-        raise UserError("hydra.searchpath: give all folders at once: hydra.searchpath=[...], without a +")
-    found = [CONF]
-    for value in (each.value() for each in said):
-        for folder in value if isinstance(value, list) else [value]:
-            path = str(folder).removeprefix("file://")
-            if "://" in path or "$" in path or not Path(path).is_dir():
-                raise UserError(f"hydra.searchpath: there is no folder {path}")
-            for file in sorted(Path(path).glob("*/*.yaml")):
-                shipped = CONF / file.relative_to(path)
-                if shipped.is_file() and not shipped.samefile(file):
-                    raise UserError(f"{file}: has the name of a shipped choice, which is taken; give it another name")
-            found.append(Path(path))
-    return found
-
-
-def group_choices(group: str, among: Iterable[Path] = (CONF,)) -> list[str]:
-    """The names of a group's choices in some folders."""
-    return sorted({file.stem for place in among for file in (place / group).glob("*.yaml") if file.is_file()})
-
-
-def choice_file(group: str, choice: str, among: Iterable[Path] = (CONF,)) -> Path | None:
-    """The first folder's file of a choice, which is the one that Hydra takes; None where there is none."""
-    files = (place / group / f"{choice}.yaml" for place in among)
-    return next((file for file in files if file.is_file()), None)
-
-
-def groups() -> list[str]:
-    """The names of all groups, Hydra's own left out, in the order of the defaults list."""
-    return [name for name in default_choices() if "/" not in name]
-
-
-def default_choices() -> dict[str, str | None]:
-    """What each group is if nothing is said."""
-    listed = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
-    return {name: choice for item in listed if isinstance(item, dict) for name, choice in item.items()}
 
 
 def _allowed(packages: Any, typed: list[Override]) -> list[str]:
@@ -257,7 +228,7 @@ def _refuse_hydra_options(typed: list[Override]) -> None:
     }
     for group, choice in chosen.items():
         if choice not in group_choices(f"hydra/{group}"):
-            raise UserError(_no_choice(f"hydra/{group}", choice, typed))
+            raise UserError(no_choice(f"hydra/{group}", choice))
     allowed = [*HYDRA_OPTIONS, *_options_of_choices(chosen)]
     for override in typed:
         key = override.key_or_group
@@ -297,14 +268,14 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     answers: dict[str, Callable[..., str]] = {
         r"Sweep parameters '(.+)' requires --multirun": "{0}: several values go to a sweep; add -m".format,
         r"Could not override '([^']+)'": lambda key: _unknown(key, typed),
-        r"Could not find '((?:hydra/)?\w+)/(.*)'": lambda group, given: _no_choice(group, given, typed),
+        r"Could not find '((?:hydra/)?\w+)/(.*)'": lambda group, given: no_choice(group, given, places(typed)),
         r"Ambiguous value for argument '([^']+)'": _several,
         r"An item is already at '([^']+)'": "{0}: exists already; leave off the +".format,
         r"Missing mandatory value: \S+\s+full_key: (\S+)": "{0}: has no value yet; give {0}=...".format,
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,
         r"Could not delete from config. '([^']+)' does not exist": lambda key: _unknown(key, typed),
         r"Config group override must be a string or a list\. Got (\w+)": lambda kind: _no_word(kind, typed),
-        r"Multiple values for (\S+)\. To": lambda group: _chosen_twice(group, typed),
+        r"Multiple values for (\S+)\. To": "{0}: exists already; leave off the +".format,
     }
     for pattern, answer in answers.items():
         found = re.search(pattern, message)
@@ -316,29 +287,9 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
     return f"{key[1]}: {kept[0]}" if key else " ".join(kept)
 
 
-def _no_choice(group: str, given: str, typed: Iterable[Override]) -> str:
-    if group not in default_choices() and f"override {group}" not in default_choices():
-        return f"{group}: there is no such group{did_you_mean(group, groups())}"
-    found = group_choices(group) if group.startswith("hydra/") else group_choices(group, places(typed))
-    if not given:
-        return f"{group}: is empty, should be one of {', '.join(found)}"
-    return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
-
-
 def _several(said: str) -> str:
     wanted = "give several values to a sweep (-m), a list in []"
     return f"{said}: {ONE_CHOICE if option_of(said) in groups() else wanted}"
-
-
-def _chosen_twice(group: str, typed: Iterable[Override]) -> str:
-    if any(each.key_or_group == group and each.is_add() for each in typed):
-        return f"{group}: exists already; leave off the +"
-    return f"{group}: is chosen by two files; write 'override /{group}: ...' in one"
-
-
-def no_package(group: str) -> str:
-    """What is wrong with a choice whose options ended up below its group."""
-    return f"{group}: the file of this choice has to begin with the line '# @package _global_'"
 
 
 def _no_word(kind: str, typed: Iterable[Override]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from typing import Any
 
 import torch
@@ -109,7 +110,13 @@ def arithmetic(config: Config) -> tuple[str, str, str]:
     Raises:
         UserError: if this machine cannot do what was asked for.
     """
-    kind = hardware.accelerator(config.trainer.accelerator)
+    kind, devices = hardware.accelerator(config.trainer.accelerator), config.trainer.devices
+    cores = os.cpu_count() or 1
+    if kind == "cpu" and config.trainer.accelerator == "auto" and devices != "auto" and devices > cores:
+        raise UserError(
+            f"trainer.devices: torch finds no GPU, and {devices} processes would share the {cores} cores of this CPU; "
+            "leave it off, or set trainer.accelerator=cpu if you want that"
+        )
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
         precision, reason = config.trainer.precision, "as asked"

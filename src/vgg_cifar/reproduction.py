@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vgg_cifar import standalone
 from vgg_cifar.agreement import OFF, compare
+from vgg_cifar.choices import refuse_lost
 from vgg_cifar.composition import (
     Composed,
     compose_and_check,
@@ -139,7 +140,9 @@ def _overrides(folder: RunFolder, stored: _Manifest, typed: list[str]) -> list[s
         if each.startswith("-") or not each.isprintable():
             raise UserError(f"{folder.manifest} is refused: {each!r} is no override")
     kept = [each for each in said if not re.match(OF_THE_FOLDER, parse([each])[0].key_or_group)]
-    return with_typed(kept, stored.tuned, folder.read_config(), typed)
+    merged = with_typed(kept, stored.tuned, folder.read_config(), typed)
+    refuse_lost(folder.path, merged, typed)
+    return merged
 
 
 def _composed(folder: RunFolder, overrides: list[str]) -> Composed:

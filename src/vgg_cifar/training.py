@@ -117,7 +117,14 @@ class _Run:
         if self._is_complete():
             log.info("%s is finished; trainer.max_epochs=N with a larger N goes on", self.folder.path)
             return DONE
-        arithmetic(config)  # refused before the images are fetched, if it is
+        kind, *_ = arithmetic(config)  # refused before the images are fetched, if it is
+        asked = config.trainer
+        if self.first and kind == "cpu" and asked.accelerator == "auto" and asked.devices not in (1, "auto"):
+            log.warning(
+                "torch finds no GPU: trainer.devices=%s are processes on the CPU, where two on two cores are slower "
+                "than one",
+                asked.devices,
+            )
         datamodule = make_datamodule(config)
         if not self.resumed:
             config = self._with_numbers_for_auto(datamodule)
@@ -383,8 +390,8 @@ class _Run:
             else failure.of_a_lost_rank(loss, self.folder)
         )
         if line is None:
-            log.error("The run failed.\n%s", redacted("".join(traceback.format_exception(error))))
             line = f"{type(error).__name__}: {first_line(error)}"
+            log.error("The run failed: %s\n%s", line, redacted("".join(traceback.format_exception(error))))
         else:
             log.error("The run failed: %s", line)
         return self._end(record, trainer, classifier, "failed", FAILED, error=line)

@@ -11,16 +11,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from vgg_cifar.composition import (
-    CONF,
-    choice_file,
-    compose_only,
-    default_choices,
-    group_choices,
-    groups,
-    no_package,
-    places,
-)
+from vgg_cifar.choices import CONF, choice_file, default_choices, group_choices, groups, no_package, places
+from vgg_cifar.composition import compose_only
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import Options, chosen, did_you_mean, flat, is_within, literal, spelled

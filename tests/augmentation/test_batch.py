@@ -11,7 +11,8 @@ from torch import Tensor
 
 from vgg_cifar.augmentation import Augmentation
 from vgg_cifar.augmentation.batch import Steps, everywhere, only
-from vgg_cifar.composition import compose_and_check, group_choices
+from vgg_cifar.choices import group_choices
+from vgg_cifar.composition import compose_and_check
 from vgg_cifar.data.loader import Augment
 
 EVERYTHING = "augmentation.erase=0.5 augmentation.cutout=9 augmentation.degrees=20 augmentation.flip=alternating"

@@ -15,7 +15,7 @@ from torchvision import transforms
 from vgg_cifar.augmentation.batch import Steps
 from vgg_cifar.augmentation.geometry import Crop, Flip, Rotation
 from vgg_cifar.augmentation.mixing import Mixing
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.data.dataset import Split
 from vgg_cifar.data.loader import Augment, Batch, EvalLoader, Mix, Normalise, TrainLoader
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.data import files
 from vgg_cifar.data.options import PROJECT, DataOptions
 from vgg_cifar.data.sources import SOURCES

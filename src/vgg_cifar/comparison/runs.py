@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vgg_cifar.composition import groups, with_later_options
+from vgg_cifar.choices import groups
+from vgg_cifar.composition import with_later_options
 from vgg_cifar.errors import UserError, first_line, redacted
 from vgg_cifar.options import flat, spelled
 from vgg_cifar.runs.folder import RunFolder, read_json

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from vgg_cifar.choices import CONF
 from vgg_cifar.comparison.statistics import Estimate, estimate, paired
-from vgg_cifar.composition import CONF
 from vgg_cifar.errors import UserError
 from vgg_cifar.reporting.formatting import NOTHING, change, duration, rate, score, spread
 from vgg_cifar.results.records import scores

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pretended_search import options
 
-from vgg_cifar.composition import CONF
+from vgg_cifar.choices import CONF
 from vgg_cifar.errors import UserError
 from vgg_cifar.sweeps.search import choices
 from vgg_cifar.sweeps.search.options import DIRECTIONS, search_options

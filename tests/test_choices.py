@@ -1,0 +1,123 @@
+"""The choices of every group, shipped and of a user's own: mistakes in one's own files are told with their names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from own_choices import GLOBAL, write_choice
+
+from vgg_cifar.choices import group_choices
+from vgg_cifar.command_line import prepare
+from vgg_cifar.composition import compose_and_check
+from vgg_cifar.errors import UserError
+from vgg_cifar.reproduction import reproduce
+from vgg_cifar.runs.folder import RunFolder
+
+
+def composed(typed: list[str]) -> list[str]:
+    """What `prepare` makes of it, without the flag of Hydra's that it replaces."""
+    prepared = prepare([*typed, "data=synthetic"])
+    assert prepared is not None
+    return prepared
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("optimizer.lr: 0.05", "optimizer.lr: has to be nested, as in 'optimizer: {lr: ...}'"),
+        ("a.b.c: 1", "a.b.c: has to be nested, as in 'a: {b: {c: ...}}'"),
+        ("optimizer: adam", "optimizer: is a choice; write '- override /optimizer: adam' below defaults"),
+        ("experiment: baseline", "experiment: is a choice; write '- baseline' below defaults"),
+        ("defaults: {override /optimizer: adam}", "defaults: should be a list; begin each line below it with '- '"),
+        ("defaults: baseline", "defaults: should be a list; begin each line below it with '- '"),
+        ("defaults: [override /optimizer:adam]", "defaults: override /optimizer:adam: put a space behind the colon"),
+        ("defaults: [optimizer: adam]", "defaults: optimizer: write '- override /optimizer: adam'"),
+        ("defaults: [/optimizer: adam]", "defaults: /optimizer: write '- override /optimizer: adam'"),
+        ("defaults: [override optimizer: adam]", "defaults: override optimizer: write '- override /optimizer: adam'"),
+        ("defaults: [/experiment: baseline]", "defaults: /experiment: write '- baseline'"),
+        (
+            "defaults: [override /optimiser: adam]",
+            "defaults: optimiser: there is no such group; did you mean optimizer?",
+        ),
+        (
+            "defaults: [override /schedule: cosin]",
+            f"defaults: schedule: there is no choice cosin, only {', '.join(group_choices('schedule'))}; "
+            "did you mean cosine?",
+        ),
+        (
+            "defaults: [baselin]",
+            f"defaults: experiment: there is no choice baselin, only "
+            f"{', '.join(sorted([*group_choices('experiment'), 'mine']))}; did you mean baseline?",
+        ),
+        ("- seed\n- 3", "should hold options, a line 'key: value' for each"),
+    ],
+)
+def test_a_mistake_in_an_experiment_of_ones_own_is_told_with_the_file(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
+    assert str(caught.value) == f"{tmp_path}/experiment/mine.yaml: {fault}"
+
+
+def test_what_an_own_choice_takes_is_looked_at_too(tmp_path: Path) -> None:
+    write_choice(tmp_path, "optimizer", "inner", "defaults: [optimizer: sgd]")
+    write_choice(tmp_path, "experiment", "between", f"{GLOBAL}defaults: [override /optimizer: inner]")
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "experiment", "outer", f"{GLOBAL}defaults: [between]"))
+    assert str(caught.value) == f"{tmp_path}/optimizer/inner.yaml: defaults: optimizer: write '- sgd'"
+
+
+def test_a_file_that_was_not_chosen_keeps_nobody_from_another(tmp_path: Path) -> None:
+    write_choice(tmp_path, "experiment", "unfinished", f"{GLOBAL}optimizer: adam")
+    typed = write_choice(tmp_path, "experiment", "done", f"{GLOBAL}defaults: [override /optimizer: adam]\nseed: 3")
+    config = compose_and_check(composed(typed)).config
+    assert (config.optimizer.name, config.seed) == ("adam", 3)
+
+
+def test_an_experiment_of_ones_own_may_build_on_another(tmp_path: Path) -> None:
+    shipped = compose_and_check(["experiment=baseline"]).config
+    text = f"{GLOBAL}defaults: [baseline, override /schedule: cosine]\nname: mine\noptimizer: {{lr: 0.05}}"
+    config = compose_and_check(composed(write_choice(tmp_path, "experiment", "mine", text))).config
+    assert (config.name, config.schedule.name, config.optimizer.lr) == ("mine", "cosine", 0.05)
+    assert (config.model, config.augmentation) == (shipped.model, shipped.augmentation)
+
+
+def test_what_a_shipped_experiment_sets_for_another_choice_than_ones_own_takes_is_told(tmp_path: Path) -> None:
+    text = f"{GLOBAL}defaults: [baseline, override /optimizer: adam]"
+    typed = write_choice(tmp_path, "experiment", "mine", text)
+    with pytest.raises(UserError, match=r"experiment=baseline sets it: with optimizer=adam add '~optimizer.nesterov'"):
+        prepare(typed)
+    assert compose_and_check(composed([*typed, "~optimizer.nesterov"])).config.optimizer.name == "adam"
+
+
+@pytest.mark.parametrize(
+    ("group", "text"),
+    [("experiment", f"{GLOBAL}optimizer: {{lrr: 1}}"), ("optimizer", "defaults: [sgd]\nlrr: 1")],
+)
+def test_an_option_that_is_wrong_is_told_with_the_file_that_sets_it(tmp_path: Path, group: str, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, group, "mine", text))
+    said = "optimizer.lrr: there is no such option; did you mean optimizer.lr?"
+    assert str(caught.value) == f"{tmp_path}/{group}/mine.yaml: {said}"
+
+
+def test_an_option_that_was_typed_stands_in_no_file(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}optimizer: {{lr: 0.1}}")
+    with pytest.raises(UserError, match=r"^optimizer\.lr: should be .*, is 'fast'$"):
+        prepare([*typed, "optimizer.lr=fast"])
+
+
+def test_a_run_that_chose_from_a_folder_of_ones_own_asks_for_it_again(
+    train: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    write_choice(tmp_path / "own", "optimizer", "mine", "defaults: [sgd]\nlr: 0.05")
+    folder = train("trainer.max_epochs=1")
+    folder.write_manifest(folder.read_manifest() | {"overrides": ["data=synthetic", "optimizer=mine"]})
+    said = f"optimizer: {folder.path} has a choice of a user's own, mine; name the folder that it is in"
+    with pytest.raises(UserError, match=said):
+        prepare([f"resume={folder.path}"])
+    with pytest.raises(UserError, match=said):
+        reproduce(folder, str(tmp_path / "again"), [])
+    with pytest.raises(UserError, match="trained with other options"):  # it is found, and another than it was
+        prepare([f"resume={folder.path}", "--config-dir", str(tmp_path / "own")])
+    with pytest.raises(UserError, match="there is no choice sdg, only"):
+        prepare([f"resume={folder.path}", "optimizer=sdg"])
