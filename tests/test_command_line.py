@@ -1,6 +1,7 @@
 """The command line: every shipped choice composes, every mistake is one line, exit code 2, and no folder."""
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -279,6 +280,24 @@ def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(
             prepare([f"resume={folder.path}", *typed])
     (folder.path / "moved.ckpt").rename(folder.checkpoint("previous"))
     assert prepare([f"resume={folder.path}"]) is not None
+
+
+@pytest.mark.parametrize("within", ["checkpoints/last.ckpt", "config.yaml", "checkpoints"])
+def test_what_lies_in_a_runs_folder_names_the_run(train: Callable[..., RunFolder], within: str) -> None:
+    folder = train("trainer.max_epochs=1")
+    with pytest.raises(UserError) as caught:
+        prepare([f"resume={folder.path / within}"])
+    said = f"{folder.path / within} (no config.yaml); did you mean resume={os.path.relpath(folder.path)}?"
+    assert str(caught.value) == f"resume: there is no run in {said}"
+
+
+@pytest.mark.parametrize("depth", ["first", "a/first"])
+def test_a_folder_of_runs_names_the_latest(train: Callable[..., RunFolder], tmp_path: Path, depth: str) -> None:
+    train("trainer.max_epochs=1", to=f"runs/{depth}")
+    latest = train("trainer.max_epochs=1", to="runs/latest")
+    with pytest.raises(UserError) as caught:
+        prepare([f"resume={tmp_path}/runs"])
+    assert str(caught.value).endswith(f"; did you mean the latest in it, resume={os.path.relpath(latest.path)}?")
 
 
 @pytest.mark.parametrize("path", ["nowhere", "."])

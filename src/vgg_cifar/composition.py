@@ -317,6 +317,9 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:
         known = [*keys(Config, raw), *groups(), "allow"]
         return f"{key}: there is no such option{did_you_mean(key, known)}"
+    group = key.partition(".")[0]
+    if isinstance(raw.get(group), dict) and raw[group].get("name") == "custom":
+        return f"{key}: an argument of a class of your own takes a +: +{key}=..."
     return no_such_option(key, Config, raw)
 
 

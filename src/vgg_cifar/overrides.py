@@ -51,6 +51,8 @@ def parse(overrides: list[str]) -> list[Override]:
         except (HydraException, RecursionError, ValueError) as error:
             if "=" not in override and not override.startswith("~"):
                 raise UserError(f"{override}: expected group=choice or key=value") from error
+            if override.endswith(","):
+                raise UserError(f"{override}: ends with a comma; write several values without spaces: a,b") from error
             reason = re.sub(r"^\w+Exception: ", "", str(error).partition("\n")[0])
             raise UserError(
                 f"{override}: cannot be read ({reason}); put quotes around special signs: \"key='value'\""

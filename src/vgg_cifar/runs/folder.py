@@ -143,7 +143,7 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.config.is_file():
-            raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml)")
+            raise UserError(f"{option}: there is no run in {folder.path} (no config.yaml){folder._run_near(option)}")
         below = (path.rglob("*") for path in (folder.checkpoints, folder.evaluation, folder.export))
         for each in chain(folder.path.iterdir(), chain.from_iterable(below)):  # a link is met before it is followed
             if each.is_symlink():
@@ -151,6 +151,17 @@ class RunFolder:
                     f"{option}: {each} is a link, and a run writes to nothing outside its folder; remove it"
                 )
         return folder
+
+    def _run_near(self, option: str) -> str:
+        """`; did you mean ...?` where this is a file of a run or a folder of runs, or else nothing."""
+        around = [each for each in list(self.path.parents)[:2] if RunFolder(each).config.is_file()]
+        with suppress(OSError):  # a folder that may not be read
+            within = [each for depth in ("*", "*/*") for each in self.path.glob(f"{depth}/{self.config.name}")]
+            latest = [each.parent for each in sorted(within, key=lambda each: each.stat().st_mtime)[-1:]]
+            if found := around or latest:
+                which = "did you mean" if around else "did you mean the latest in it,"
+                return f"; {which} {option}={os.path.relpath(found[0])}?"
+        return ""
 
     def read_config(self) -> dict[str, Any]:
         """The configuration as plain dicts and lists."""
