@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from own_choices import GLOBAL, write_choice
 
-from vgg_cifar.choices import group_choices
+from vgg_cifar.choices import NO_OPTIONS, group_choices
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
@@ -49,13 +49,51 @@ def composed(typed: list[str]) -> list[str]:
             f"defaults: experiment: there is no choice baselin, only "
             f"{', '.join(sorted([*group_choices('experiment'), 'mine']))}; did you mean baseline?",
         ),
-        ("- seed\n- 3", "should hold options, a line 'key: value' for each"),
+        (
+            "defaults: [override /optimizer: adam, baseline]",
+            "defaults: write the lines with override behind the others",
+        ),
+        ("- seed\n- 3", NO_OPTIONS),
+        ("optimizer:\n- lr: 0.1", f"optimizer: {NO_OPTIONS}"),
+        ("optimizer: lr:0.1", f"optimizer: {NO_OPTIONS}"),
+        ("optimiser: {lr: 0.1}", "optimiser: there is no such option; did you mean optimizer?"),
     ],
 )
 def test_a_mistake_in_an_experiment_of_ones_own_is_told_with_the_file(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "mine", GLOBAL + text))
     assert str(caught.value) == f"{tmp_path}/experiment/mine.yaml: {fault}"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"{GLOBAL}lr: 0.1", "leave out '# @package _global_', the first line of experiments alone"),
+        ("lr: 0.1", "optimizer: its name is missing, which says which choice it is"),
+        ("optimizer: {lr: 0.1}", "optimizer: its name is missing, which says which choice it is"),
+        ("defaults: [sgd]\nlr: fast", "optimizer.lr: should be a valid number or 'auto', is 'fast'"),
+    ],
+)
+def test_a_mistake_in_another_choice_of_ones_own_is_told_with_the_file(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(write_choice(tmp_path, "optimizer", "mine", text))
+    assert str(caught.value) == f"{tmp_path}/optimizer/mine.yaml: {fault}"
+
+
+@pytest.mark.parametrize("place", ["experiment/ours.yml", "experiments/ours.yaml", "ours.yaml"])
+def test_a_file_in_another_place_than_hydra_looks_is_found(tmp_path: Path, place: str) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(GLOBAL)
+    with pytest.raises(UserError) as caught:
+        prepare(["--config-dir", str(tmp_path), "experiment=ours"])
+    assert str(caught.value).endswith(f"; {file} would be it as {tmp_path}/experiment/ours.yaml")
+
+
+def test_a_choice_is_typed_without_its_ending(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "experiment", "ours", GLOBAL)
+    with pytest.raises(UserError, match=r"there is no choice ours\.yaml, only .*; did you mean ours\?$"):
+        prepare([*typed[:2], "experiment=ours.yaml"])
 
 
 def test_what_an_own_choice_takes_is_looked_at_too(tmp_path: Path) -> None:
@@ -84,7 +122,11 @@ def test_an_experiment_of_ones_own_may_build_on_another(tmp_path: Path) -> None:
 def test_what_a_shipped_experiment_sets_for_another_choice_than_ones_own_takes_is_told(tmp_path: Path) -> None:
     text = f"{GLOBAL}defaults: [baseline, override /optimizer: adam]"
     typed = write_choice(tmp_path, "experiment", "mine", text)
-    with pytest.raises(UserError, match=r"experiment=baseline sets it: with optimizer=adam add '~optimizer.nesterov'"):
+    way_out = r"experiment=baseline sets it: with optimizer=adam add '~optimizer.nesterov'"
+    with pytest.raises(UserError, match=f"{way_out}; that leaves optimizer.lr=0.1, set for another choice$"):
+        prepare(typed)
+    write_choice(tmp_path, "experiment", "mine", f"{text}\noptimizer: {{lr: 0.001}}")
+    with pytest.raises(UserError, match=f"{way_out}$"):
         prepare(typed)
     assert compose_and_check(composed([*typed, "~optimizer.nesterov"])).config.optimizer.name == "adam"
 
@@ -112,10 +154,13 @@ def test_a_run_that_chose_from_a_folder_of_ones_own_asks_for_it_again(
     write_choice(tmp_path / "own", "optimizer", "mine", "defaults: [sgd]\nlr: 0.05")
     folder = train("trainer.max_epochs=1")
     folder.write_manifest(folder.read_manifest() | {"overrides": ["data=synthetic", "optimizer=mine"]})
-    said = f"optimizer: {folder.path} has a choice of a user's own, mine; name the folder that it is in"
-    with pytest.raises(UserError, match=said):
+    said = f"optimizer: {folder.path} has a choice of a user's own, mine"
+    which = "name the folder that holds optimizer/mine.yaml"
+    with pytest.raises(UserError, match=f"^{said}; {which}: --config-dir FOLDER$"):
         prepare([f"resume={folder.path}"])
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=f"^{said}, and it is not in {tmp_path}; {which}: --config-dir FOLDER$"):
+        prepare([f"resume={folder.path}", "--config-dir", str(tmp_path)])
+    with pytest.raises(UserError, match=rf"^{said}; {which}: 'hydra\.searchpath=\[FOLDER\]'$"):
         reproduce(folder, str(tmp_path / "again"), [])
     with pytest.raises(UserError, match="trained with other options"):  # it is found, and another than it was
         prepare([f"resume={folder.path}", "--config-dir", str(tmp_path / "own")])

@@ -88,7 +88,7 @@ def test_a_mistake_or_a_right_taken_in_a_file_is_refused(tmp_path: Path, text: s
 def test_an_experiment_that_forgets_its_package_is_told_the_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "mine", text))
-    assert str(caught.value) == "experiment: the file of this choice has to begin with the line '# @package _global_'"
+    assert str(caught.value) == f"{tmp_path}/experiment/mine.yaml: has to begin with the line '# @package _global_'"
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,8 @@ def test_what_an_interrupted_run_says_goes_on_with_it(
     caplog.set_level("INFO")
     folder = train("allow=[mine]", "seed=3", to="an ü", code=75)
     words = shlex.split(caplog.messages[-1].partition("go on with: ")[2])
-    assert words == [".venv/bin/python", "src/train.py", f"resume='{folder.path}'", "allow=[mine]", typed]
+    own = ["allow=[mine]", "--config-dir", f"{tmp_path}/my conf"]
+    assert words == [".venv/bin/python", "src/train.py", f"resume='{folder.path}'", *own]
     assert prepare(words[2:]) is not None
 
 

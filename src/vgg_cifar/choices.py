@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 CONF = PROJECT / "conf"
 
-OF_OTHERS = ("experiment", "debug")
-"""Groups that have no options, and set those of others."""
+WITHOUT_OPTIONS = {
+    "experiment": "a named set of choices",
+    "debug": "a short run that shows whether all is well",
+}
+"""Groups that set the options of others."""
+NO_OPTIONS = "should hold options: a line 'key: value' for each, with a space behind the colon and no '- ' before it"
 
 
 def groups() -> list[str]:
@@ -75,21 +80,27 @@ def no_choice(group: str, given: str, among: Iterable[Path] = (CONF,)) -> str:
     found = group_choices(group, among)
     if not given:
         return f"{group}: is empty, should be one of {', '.join(found)}"
-    return f"{group}: there is no choice {given}, only {', '.join(found)}{did_you_mean(given, found)}"
+    near = did_you_mean(re.sub(r"\.ya?ml$", "", given), found) or _elsewhere(group, given, among)
+    return f"{group}: there is no choice {given}, only {', '.join(found)}{near}"
 
 
-def no_package(group: str) -> str:
-    """What is wrong with a choice whose options ended up below its group."""
-    return f"{group}: the file of this choice has to begin with the line '# @package _global_'"
+def _elsewhere(group: str, given: str, among: Iterable[Path]) -> str:
+    """Where a file with the name of the choice is that is missing, if it is near."""
+    for place in among if re.fullmatch(r"[\w-]+", given) else ():
+        for file in (*place.glob(f"{given}.y*ml"), *place.glob(f"*/{given}.y*ml")):
+            if file.is_file():
+                return f"; {file} would be it as {place / group / given}.yaml"
+    return ""
 
 
-def refuse_lost(path: Path, overrides: list[str], typed: list[str]) -> None:
+def refuse_lost(path: Path, overrides: list[str], typed: list[str], again: str) -> None:
     """Refuse to compose a stored run anew without the folders that its choices were in.
 
     Args:
         path: the run's folder.
         overrides: of the run and of now.
         typed: those of now, which may be misspelt instead.
+        again: what names a folder of choices.
 
     Raises:
         UserError: naming the first choice that is in none of the folders.
@@ -98,9 +109,10 @@ def refuse_lost(path: Path, overrides: list[str], typed: list[str]) -> None:
     for each in parse([each for each in overrides if each not in typed]):
         group, choice = each.key_or_group, each.value()
         if group in groups() and isinstance(choice, str) and choice not in group_choices(group, among):
+            looked = f", and it is not in {', '.join(map(str, among[1:]))}" if among[1:] else ""
             raise UserError(
-                f"{group}: {path} has a choice of a user's own, {choice}; name the folder that it is in: "
-                "'hydra.searchpath=[FOLDER]'"
+                f"{group}: {path} has a choice of a user's own, {choice}{looked}; name the folder that holds "
+                f"{group}/{choice}.yaml: {again}"
             )
 
 
@@ -109,13 +121,15 @@ class OwnChoice(NamedTuple):
 
     group: str
     file: Path
+    header: str
+    """The comments at its top."""
     content: dict[Any, Any]
 
     @property
     def sets(self) -> dict[str, Any]:
         """What it sets, by dotted key, as far as it stands in this file."""
         options = {str(key): value for key, value in self.content.items() if key != "defaults"}
-        return flat(options if self.group in OF_OTHERS else {self.group: options})
+        return flat(options if self.group in WITHOUT_OPTIONS else {self.group: options})
 
     @property
     def takes(self) -> Iterator[tuple[str, str]]:
@@ -136,6 +150,11 @@ class OwnChoice(NamedTuple):
         Raises:
             UserError: naming the file.
         """
+        is_global = re.search(r"^#\s*@package\s+_global_\s*$", self.header, re.MULTILINE)
+        if self.group in WITHOUT_OPTIONS and not is_global:
+            raise UserError(f"{self.file}: has to begin with the line '# @package _global_'")
+        if self.group not in WITHOUT_OPTIONS and is_global:
+            raise UserError(f"{self.file}: leave out '# @package _global_', the first line of experiments alone")
         defaults = self.content.get("defaults") or []
         if not isinstance(defaults, list):
             raise UserError(f"{self.file}: defaults: should be a list; begin each line below it with '- '")
@@ -144,11 +163,18 @@ class OwnChoice(NamedTuple):
         for key, value in self.content.items():
             if "." in str(key):
                 raise UserError(f"{self.file}: {key}: has to be nested, as in '{_nested(str(key))}'")
-            if self.group in OF_OTHERS and key in groups() and isinstance(value, str):
-                raise UserError(f"{self.file}: {key}: is a choice; write '- {self._taken(key, value)}' below defaults")
+            if self.group in WITHOUT_OPTIONS and key in groups() and not isinstance(value, dict | None):
+                is_choice = isinstance(value, str) and re.fullmatch(r"[\w-]+", value)
+                line = f"is a choice; write '- {self._taken(str(key), value)}' below defaults"
+                how = line if is_choice else NO_OPTIONS
+                raise UserError(f"{self.file}: {key}: {how}")
 
     def _faults(self, defaults: list[Any], among: Sequence[Path]) -> Iterator[str]:
         """What is wrong with lines of the defaults list."""
+        files = [each for each in defaults if each != "_self_"]
+        overriding = [isinstance(each, dict) and any("override" in str(key) for key in each) for each in files]
+        if overriding != sorted(overriding):
+            yield "write the lines with override behind the others"
         for each in defaults:
             if isinstance(each, str) and ":" in each:
                 yield f"{each}: put a space behind the colon"
@@ -197,11 +223,13 @@ def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnCho
         if file is None or file in found or file.is_relative_to(CONF):
             continue
         try:
-            content = yaml.safe_load(file.read_text())
+            text = file.read_text()
+            content = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, OSError):
             continue
         if not isinstance(content, dict | None):
-            raise UserError(f"{file}: should hold options, a line 'key: value' for each")
-        found[file] = OwnChoice(group, file, content or {})
+            raise UserError(f"{file}: {NO_OPTIONS}")
+        header = takewhile(lambda line: not line or line.startswith("#"), text.splitlines())
+        found[file] = OwnChoice(group, file, "\n".join(header), content or {})
         waiting += found[file].takes
     return list(found.values())

@@ -361,7 +361,7 @@ def _continued(folder: RunFolder, overrides: list[str]) -> list[str]:
         raise UserError(f"resume: {folder.path} is damaged: it does not say how its run was started")
     ours = [f"resume={quoted(str(folder.path))}", f"hydra.run.dir={quoted(str(folder.path))}"]
     merged = with_typed(given, tuned, config, [*overrides, *ours])
-    refuse_lost(folder.path, merged, overrides)
+    refuse_lost(folder.path, merged, overrides, "--config-dir FOLDER")
     return merged
 
 

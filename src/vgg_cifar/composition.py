@@ -12,13 +12,11 @@ import yaml
 
 from vgg_cifar.choices import (
     CONF,
-    OF_OTHERS,
     choice_file,
     default_choices,
     group_choices,
     groups,
     no_choice,
-    no_package,
     own_choices,
     places,
 )
@@ -84,8 +82,11 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
     typed = parse(overrides)
     _refuse_hydra_options(typed)
     for each in typed:
-        if each.key_or_group in groups() and isinstance(each.value(), list):
-            raise UserError(f"{each.key_or_group}: {ONE_CHOICE}")
+        group, choice = each.key_or_group, each.value()
+        if group in groups() and isinstance(choice, list):
+            raise UserError(f"{group}: {ONE_CHOICE}")
+        if group in groups() and isinstance(choice, str) and choice not in group_choices(group, places(typed)):
+            raise UserError(no_choice(group, choice, places(typed)))
     try:
         with bounded(CONFIGURATION):
             for own in own_choices(typed, among := places(typed)):
@@ -153,10 +154,6 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     assert isinstance(content, dict)
     raw = {str(key): value for key, value in content.items()}
     typed = parse(overrides)
-    for group in OF_OTHERS:
-        said = any(is_within(each.key_or_group, [group]) and each.key_or_group != group for each in typed)
-        if isinstance(raw.get(group), dict) and not said:
-            raise UserError(no_package(group))
     _refuse_what_no_file_can_hold(raw)
     allowed = _allowed(raw.pop("allow", []), typed)
     try:
@@ -168,20 +165,21 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
 def _with_file(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
     """The refusal of an option, with the file that sets it, or what helps where that is a shipped experiment."""
     key = message.partition(":")[0]
-    typed_keys = {each.key_or_group for each in typed}
-    if key in typed_keys:
-        return message
     own = own_choices(typed, places(typed))
+    options = {each.key_or_group for each in typed if each.key_or_group not in groups()}
+    if key in options:
+        return message
     for each in own:
-        if is_within(key, each.sets):
+        if is_within(key, each.sets) or any(is_within(name, [key]) for name in each.sets):
             return f"{each.file}: {message}"
     experiments = [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]
     experiments += [choice for each in own for group, choice in each.takes if group == "experiment"]
     group, known = key.partition(".")[0], set(keys(Config, raw))
+    set_again = options.union(*(each.sets for each in own))
     for name in experiments:
         if file := choice_file("experiment", name):
             content = flat(yaml.safe_load(file.read_text()) or {})
-            its_own = [each for each in content if each.startswith(f"{group}.") and each not in typed_keys]
+            its_own = [each for each in content if each.startswith(f"{group}.") and each not in set_again]
             if key in its_own and key not in known:
                 away = " ".join(f"'~{each}'" for each in its_own if each not in known)
                 left = ", ".join(f"{each}={spelled(content[each])}" for each in its_own if each in known)
@@ -310,8 +308,6 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
     if key in groups():
         return f"{key}: expected one of {', '.join(group_choices(key, places(typed)))}"
     raw = _of_choices(typed)
-    if package := re.search(r"@(experiment|debug)\b", key):
-        return no_package(package[1])
     if key.rpartition(".")[2] in OF_WORKERS:
         return f"{key}: there is no such option: images lie on the device, and no workers load them"
     if not set(keys(Config)) & {key, key.rpartition(".")[0]}:

@@ -141,7 +141,7 @@ def _overrides(folder: RunFolder, stored: _Manifest, typed: list[str]) -> list[s
             raise UserError(f"{folder.manifest} is refused: {each!r} is no override")
     kept = [each for each in said if not re.match(OF_THE_FOLDER, parse([each])[0].key_or_group)]
     merged = with_typed(kept, stored.tuned, folder.read_config(), typed)
-    refuse_lost(folder.path, merged, typed)
+    refuse_lost(folder.path, merged, typed, "'hydra.searchpath=[FOLDER]'")
     return merged
 
 

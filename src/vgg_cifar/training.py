@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from vgg_cifar import failure, layer_table, meeting, saving
+from vgg_cifar.choices import places
 from vgg_cifar.classifier import Classifier
 from vgg_cifar.config import Config
 from vgg_cifar.data.datamodule import DataModule
@@ -35,7 +36,7 @@ from vgg_cifar.errors import (
 )
 from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.options import flat, quoted
-from vgg_cifar.overrides import option_of
+from vgg_cifar.overrides import option_of, parse
 from vgg_cifar.parts import arithmetic, make_classifier, make_datamodule, make_trainer
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
@@ -440,7 +441,11 @@ class _Run:
         from hydra.core.hydra_config import HydraConfig
 
         of_hydra = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
-        own = [each for each in (*self.overrides, *of_hydra) if option_of(each) in ("allow", "hydra.searchpath")]
+        own = [each for each in self.overrides if option_of(each) == "allow"]
+        for each in of_hydra:
+            if option_of(each) == "hydra.searchpath":
+                folder, *others = places(parse([each]))[1:]
+                own += [each] if others else ["--config-dir", str(folder)]
         path = str(self.folder.path)
         resume = path if re.fullmatch(r"[\w/.+-]+", path, re.ASCII) else quoted(path)
         return shlex.join([".venv/bin/python", "src/train.py", f"resume={resume}", *own])

@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from vgg_cifar.choices import CONF, choice_file, default_choices, group_choices, groups, no_package, places
+from vgg_cifar.choices import CONF, WITHOUT_OPTIONS, choice_file, default_choices, group_choices, groups, places
 from vgg_cifar.composition import compose_only
 from vgg_cifar.config import Config
 from vgg_cifar.errors import UserError
@@ -37,11 +37,6 @@ OF_HYDRA: dict[str, type[Options]] = {
     "hydra/sweeper=optuna": SearchOptions,
 }
 """What a sweep can be told, beside what its runs are."""
-WITHOUT_OPTIONS = {
-    "experiment": "a named set of choices",
-    "debug": "a short run that shows whether all is well",
-}
-"""Groups that set the options of others."""
 
 
 def help_text(words: list[str]) -> str:
@@ -64,9 +59,6 @@ def help_text(words: list[str]) -> str:
     sets = [(group, choice) for group in WITHOUT_OPTIONS for choice in group_choices(group, among)]
     asked = [word for word in words if not word.startswith("hydra.searchpath=")]
     if asked and set(asked) <= {f"{group}={choice}" for group, choice in sets}:
-        for group in WITHOUT_OPTIONS:
-            if isinstance(raw.get(group), dict):
-                raise UserError(no_package(group))
         lines = [
             line for group, choice in sets if f"{group}={choice}" in asked for line in _set_by(group, choice, among)
         ]

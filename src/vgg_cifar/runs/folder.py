@@ -156,7 +156,9 @@ class RunFolder:
         """`; did you mean ...?` where this is a file of a run or a folder of runs, or else nothing."""
         around = [each for each in list(self.path.parents)[:2] if RunFolder(each).config.is_file()]
         with suppress(OSError):  # a folder that may not be read
-            within = [each for depth in ("*", "*/*") for each in self.path.glob(f"{depth}/{self.config.name}")]
+            within = [
+                each for depth in ("*", "*/*", "*/*/*") for each in self.path.glob(f"{depth}/{self.manifest.name}")
+            ]
             latest = [each.parent for each in sorted(within, key=lambda each: each.stat().st_mtime)[-1:]]
             if found := around or latest:
                 which = "did you mean" if around else "did you mean the latest in it,"
