@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from own_choices import GLOBAL, write_choice
 
-from vgg_cifar.choices import NO_OPTIONS, group_choices
+from vgg_cifar.choices import NO_OPTIONS, ONE_CHOICE, group_choices
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
@@ -25,16 +25,20 @@ def composed(typed: list[str]) -> list[str]:
     ("text", "fault"),
     [
         ("optimizer.lr: 0.05", "optimizer.lr: has to be nested, as in 'optimizer: {lr: ...}'"),
-        ("a.b.c: 1", "a.b.c: has to be nested, as in 'a: {b: {c: ...}}'"),
-        ("optimizer: adam", "optimizer: is a choice; write '- override /optimizer: adam' below defaults"),
-        ("experiment: baseline", "experiment: is a choice; write '- baseline' below defaults"),
+        ("data.a.b: 1", "data.a.b: has to be nested, as in 'data: {a: {b: ...}}'"),
+        ("debug: fast", "debug: is not taken by another choice; type debug=fast"),
+        ("optimizer: adam", "optimizer: write '- override /optimizer: adam' below defaults"),
+        ("experiment: baseline", "experiment: write '- baseline' below defaults"),
         ("defaults: {override /optimizer: adam}", "defaults: should be a list; begin each line below it with '- '"),
         ("defaults: baseline", "defaults: should be a list; begin each line below it with '- '"),
         ("defaults: [override /optimizer:adam]", "defaults: override /optimizer:adam: put a space behind the colon"),
-        ("defaults: [optimizer: adam]", "defaults: optimizer: write '- override /optimizer: adam'"),
-        ("defaults: [/optimizer: adam]", "defaults: /optimizer: write '- override /optimizer: adam'"),
-        ("defaults: [override optimizer: adam]", "defaults: override optimizer: write '- override /optimizer: adam'"),
-        ("defaults: [/experiment: baseline]", "defaults: /experiment: write '- baseline'"),
+        ("defaults: [optimizer: adam]", "defaults: optimizer: write '- override /optimizer: adam' below defaults"),
+        ("defaults: [/optimizer: adam]", "defaults: /optimizer: write '- override /optimizer: adam' below defaults"),
+        (
+            "defaults: [override optimizer: adam]",
+            "defaults: override optimizer: write '- override /optimizer: adam' below defaults",
+        ),
+        ("defaults: [/experiment: baseline]", "defaults: /experiment: write '- baseline' below defaults"),
         (
             "defaults: [override /optimiser: adam]",
             "defaults: optimiser: there is no such group; did you mean optimizer?",
@@ -53,6 +57,9 @@ def composed(typed: list[str]) -> list[str]:
             "defaults: [override /optimizer: adam, baseline]",
             "defaults: write the lines with override behind the others",
         ),
+        ("defaults: [override /optimizer: [sgd, adam]]", f"defaults: optimizer: {ONE_CHOICE}"),
+        ("defaults: [3]", "defaults: 3: is no line of 'choice' or 'override /group: choice'"),
+        ("defaults: null", "defaults: should be a list; begin each line below it with '- '"),
         ("- seed\n- 3", NO_OPTIONS),
         ("optimizer:\n- lr: 0.1", f"optimizer: {NO_OPTIONS}"),
         ("optimizer: lr:0.1", f"optimizer: {NO_OPTIONS}"),
@@ -70,6 +77,11 @@ def test_a_mistake_in_an_experiment_of_ones_own_is_told_with_the_file(tmp_path: 
     [
         (f"{GLOBAL}lr: 0.1", "leave out '# @package _global_', the first line of experiments alone"),
         ("lr: 0.1", "optimizer: its name is missing, which says which choice it is"),
+        ("name: adamw\nlr: 0.1", "optimizer.betas: this option is missing, and so is optimizer.eps"),
+        (
+            "defaults: [sgd, schedule: cosine]",
+            "defaults: schedule: a choice of optimizer takes no schedule; let an experiment take both",
+        ),
         ("optimizer: {lr: 0.1}", "optimizer: its name is missing, which says which choice it is"),
         ("defaults: [sgd]\nlr: fast", "optimizer.lr: should be a valid number or 'auto', is 'fast'"),
     ],
@@ -101,7 +113,7 @@ def test_what_an_own_choice_takes_is_looked_at_too(tmp_path: Path) -> None:
     write_choice(tmp_path, "experiment", "between", f"{GLOBAL}defaults: [override /optimizer: inner]")
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "outer", f"{GLOBAL}defaults: [between]"))
-    assert str(caught.value) == f"{tmp_path}/optimizer/inner.yaml: defaults: optimizer: write '- sgd'"
+    assert str(caught.value) == f"{tmp_path}/optimizer/inner.yaml: defaults: optimizer: write '- sgd' below defaults"
 
 
 def test_a_file_that_was_not_chosen_keeps_nobody_from_another(tmp_path: Path) -> None:
@@ -109,6 +121,66 @@ def test_a_file_that_was_not_chosen_keeps_nobody_from_another(tmp_path: Path) ->
     typed = write_choice(tmp_path, "experiment", "done", f"{GLOBAL}defaults: [override /optimizer: adam]\nseed: 3")
     config = compose_and_check(composed(typed)).config
     assert (config.optimizer.name, config.seed) == ("adam", 3)
+
+
+def test_a_choice_that_was_typed_replaces_one_of_ones_own_unread(tmp_path: Path) -> None:
+    write_choice(tmp_path, "optimizer", "unfinished", "optimizer.lr: 3")
+    typed = write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}defaults: [override /optimizer: unfinished]")
+    with pytest.raises(UserError, match=r"unfinished.yaml: optimizer\.lr: has to be nested"):
+        prepare(typed)
+    assert compose_and_check(composed([*typed, "optimizer=adam"])).config.optimizer.name == "adam"
+    assert compose_and_check(composed([*typed, "experiment=baseline"])).config.name == "baseline"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "baseline@_here_", "./baseline", "sub/inner", "baseline.yaml", "optional baseline: null",
+        "override  /optimizer: adam", "override optional /optimizer: adam", "override /optimizer: adam.yaml",
+        "override /optimizer: '${oc.env:CHOSEN,adam}'", "override /hydra/launcher: isolated",
+    ],
+)  # fmt: skip
+def test_whatever_else_hydra_takes_in_a_defaults_list_composes(tmp_path: Path, line: str) -> None:
+    write_choice(tmp_path, "experiment/sub", "inner", GLOBAL)
+    composed(write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}defaults:\n- _self_\n- {line}"))
+
+
+def test_a_choice_may_lie_in_a_folder_of_its_groups(tmp_path: Path) -> None:
+    write_choice(tmp_path, "experiment/sub", "inner", f"{GLOBAL}seed: 3")
+    typed = ["--config-dir", str(tmp_path), "experiment=sub/inner"]
+    assert compose_and_check(composed(typed)).config.seed == 3
+    for outside in ("../optimizer/adam", f"/{tmp_path}/experiment/sub/inner"):
+        with pytest.raises(UserError, match=r"^experiment: there is no choice "):
+            prepare([*typed[:2], f"experiment={outside}"])
+
+
+def test_files_that_take_each_other_and_files_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    write_choice(tmp_path, "experiment", "one", f"{GLOBAL}defaults: [two]")
+    for typed in (
+        write_choice(tmp_path, "experiment", "two", f"{GLOBAL}defaults: [one]"),
+        write_choice(tmp_path, "experiment", "three", ""),
+    ):
+        (tmp_path / "experiment" / "three.yaml").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(UserError, match=r"^[^\n]+$"):
+            prepare(typed)
+
+
+def test_a_file_that_multiplies_and_is_not_taken_costs_nothing(tmp_path: Path) -> None:
+    bomb = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]\n" for n in range(30))
+    write_choice(tmp_path, "optimizer", "bomb", bomb)
+    typed = write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}defaults: [override /optimizer: bomb]")
+    with pytest.raises(UserError, match=r"^schedule\.foo: there is no such option"):
+        prepare([*typed, "optimizer=adam", "+schedule.foo=1"])
+
+
+def test_the_file_is_named_whose_value_it_is(tmp_path: Path) -> None:
+    own = write_choice(tmp_path, "optimizer", "mine", "defaults: [sgd]\nlr: 0.05")
+    ours = write_choice(tmp_path, "experiment", "ours", f"{GLOBAL}optimizer: {{lr: fast}}")
+    for typed in ([*own, ours[2]], [*own[:2], ours[2], own[2]]):
+        with pytest.raises(UserError, match=f"^{tmp_path}/experiment/ours.yaml: optimizer.lr: should be"):
+            prepare(typed)
+    with pytest.raises(UserError, match=r"^optimizer\.lr: should be"):
+        prepare([*own, "+optimizer={lr: fast}"])
 
 
 def test_an_experiment_of_ones_own_may_build_on_another(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_what_lies_in_a_runs_folder_names_the_run(train: Callable[..., RunFolder
     assert str(caught.value) == f"resume: there is no run in {said}"
 
 
-@pytest.mark.parametrize("depth", ["first", "a/first"])
+@pytest.mark.parametrize("depth", ["first", "a/first", "a/b/first"])
 def test_a_folder_of_runs_names_the_latest(train: Callable[..., RunFolder], tmp_path: Path, depth: str) -> None:
     train("trainer.max_epochs=1", to=f"runs/{depth}")
     latest = train("trainer.max_epochs=1", to="runs/latest")

@@ -404,6 +404,7 @@ def test_devices_that_are_processes_on_a_cpu_are_told_unless_it_was_asked_for(
         raise UserError("enough")
 
     monkeypatch.setattr(hardware, "accelerator", lambda asked: "cpu")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(training, "make_datamodule", stop)
     with pytest.raises(UserError, match="enough"):
         train(f"trainer.accelerator={accelerator}", f"trainer.devices={devices}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from vgg_cifar.config import Config
 from vgg_cifar.data.options import PROJECT
 from vgg_cifar.errors import UserError
 from vgg_cifar.options import did_you_mean, flat
@@ -25,18 +29,23 @@ WITHOUT_OPTIONS = {
     "debug": "a short run that shows whether all is well",
 }
 """Groups that set the options of others."""
+ONE_CHOICE = "takes one choice, to which options may be added; give several to a sweep (-m)"
 NO_OPTIONS = "should hold options: a line 'key: value' for each, with a space behind the colon and no '- ' before it"
 
 
-def groups() -> list[str]:
+@cache
+def groups() -> tuple[str, ...]:
     """The names of all groups, Hydra's own left out, in the order of the defaults list."""
-    return [name for name in default_choices() if "/" not in name]
+    return tuple(name for name in default_choices() if "/" not in name)
 
 
-def default_choices() -> dict[str, str | None]:
+@cache
+def default_choices() -> Mapping[str, str | None]:
     """What each group is if nothing is said."""
     listed = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
-    return {name: choice for item in listed if isinstance(item, dict) for name, choice in item.items()}
+    return MappingProxyType(
+        {name: choice for item in listed if isinstance(item, dict) for name, choice in item.items()}
+    )
 
 
 def places(typed: Iterable[Override]) -> list[Path]:
@@ -56,7 +65,7 @@ def places(typed: Iterable[Override]) -> list[Path]:
                 raise UserError(f"hydra.searchpath: there is no folder {path}")
             for file in sorted(Path(path).glob("*/*.yaml")):
                 shipped = CONF / file.relative_to(path)
-                if shipped.is_file() and not shipped.samefile(file):
+                if file.is_file() and shipped.is_file() and not shipped.samefile(file):
                     raise UserError(f"{file}: has the name of a shipped choice, which is taken; give it another name")
             found.append(Path(path))
     return found
@@ -68,9 +77,19 @@ def group_choices(group: str, among: Iterable[Path] = (CONF,)) -> list[str]:
 
 
 def choice_file(group: str, choice: str, among: Iterable[Path] = (CONF,)) -> Path | None:
-    """The first folder's file of a choice, which is the one that Hydra takes; None where there is none."""
+    """The first folder's file of a choice, which is the one that Hydra takes; None where there is none.
+
+    Args:
+        group: its group.
+        choice: its name; `a/b` is the file `b.yaml` in a folder `a` of the group's.
+        among: the folders, in their order.
+    """
+    if {"", ".."} & set(choice.split("/")):
+        return None
     files = (place / group / f"{choice}.yaml" for place in among)
-    return next((file for file in files if file.is_file()), None)
+    with suppress(OSError):  # a name that is too long
+        return next((file for file in files if file.is_file()), None)
+    return None
 
 
 def no_choice(group: str, given: str, among: Iterable[Path] = (CONF,)) -> str:
@@ -86,7 +105,7 @@ def no_choice(group: str, given: str, among: Iterable[Path] = (CONF,)) -> str:
 
 def _elsewhere(group: str, given: str, among: Iterable[Path]) -> str:
     """Where a file with the name of the choice is that is missing, if it is near."""
-    for place in among if re.fullmatch(r"[\w-]+", given) else ():
+    for place in (place for place in among if place != CONF and re.fullmatch(r"[\w-]+", given)):
         for file in (*place.glob(f"{given}.y*ml"), *place.glob(f"*/{given}.y*ml")):
             if file.is_file():
                 return f"; {file} would be it as {place / group / given}.yaml"
@@ -108,7 +127,7 @@ def refuse_lost(path: Path, overrides: list[str], typed: list[str], again: str) 
     among = places(parse(typed))
     for each in parse([each for each in overrides if each not in typed]):
         group, choice = each.key_or_group, each.value()
-        if group in groups() and isinstance(choice, str) and choice not in group_choices(group, among):
+        if group in groups() and isinstance(choice, str) and choice_file(group, choice, among) is None:
             looked = f", and it is not in {', '.join(map(str, among[1:]))}" if among[1:] else ""
             raise UserError(
                 f"{group}: {path} has a choice of a user's own, {choice}{looked}; name the folder that holds "
@@ -139,7 +158,7 @@ class OwnChoice(NamedTuple):
             if isinstance(each, str):
                 yield self.group, each
             elif isinstance(each, dict):
-                yield from ((_group(key), str(choice)) for key, choice in each.items())
+                yield from ((_group(key)[0], str(choice)) for key, choice in each.items())
 
     def refuse_malformed(self, among: Sequence[Path]) -> None:
         """Refuse what Hydra would read as something else than was meant, or answer without the file's name.
@@ -150,55 +169,65 @@ class OwnChoice(NamedTuple):
         Raises:
             UserError: naming the file.
         """
+        for fault in (*self._faults(among), *self._faults_of_defaults(among)):
+            raise UserError(f"{self.file}: {fault}")
+
+    def _faults(self, among: Sequence[Path]) -> Iterator[str]:
         is_global = re.search(r"^#\s*@package\s+_global_\s*$", self.header, re.MULTILINE)
         if self.group in WITHOUT_OPTIONS and not is_global:
-            raise UserError(f"{self.file}: has to begin with the line '# @package _global_'")
+            yield "has to begin with the line '# @package _global_'"
         if self.group not in WITHOUT_OPTIONS and is_global:
-            raise UserError(f"{self.file}: leave out '# @package _global_', the first line of experiments alone")
-        defaults = self.content.get("defaults") or []
-        if not isinstance(defaults, list):
-            raise UserError(f"{self.file}: defaults: should be a list; begin each line below it with '- '")
-        for fault in self._faults(defaults, among):
-            raise UserError(f"{self.file}: defaults: {fault}")
+            yield "leave out '# @package _global_', the first line of experiments alone"
         for key, value in self.content.items():
-            if "." in str(key):
-                raise UserError(f"{self.file}: {key}: has to be nested, as in '{_nested(str(key))}'")
-            if self.group in WITHOUT_OPTIONS and key in groups() and not isinstance(value, dict | None):
-                is_choice = isinstance(value, str) and re.fullmatch(r"[\w-]+", value)
-                line = f"is a choice; write '- {self._taken(str(key), value)}' below defaults"
-                how = line if is_choice else NO_OPTIONS
-                raise UserError(f"{self.file}: {key}: {how}")
+            if str(key).partition(".")[0] in Config.model_fields and "." in str(key):
+                yield f"{key}: has to be nested, as in '{_nested(str(key))}'"
+            unknown = isinstance(value, dict | None) or re.search(r"[$?]", str(value))
+            if self.group in WITHOUT_OPTIONS and key in groups() and not unknown:
+                is_choice = isinstance(value, str) and choice_file(str(key), value, among)
+                yield f"{key}: {self._how_to_take(str(key), value) if is_choice else NO_OPTIONS}"
 
-    def _faults(self, defaults: list[Any], among: Sequence[Path]) -> Iterator[str]:
-        """What is wrong with lines of the defaults list."""
+    def _faults_of_defaults(self, among: Sequence[Path]) -> Iterator[str]:
+        defaults = self.content.get("defaults", [])
+        if not isinstance(defaults, list):
+            yield "defaults: should be a list; begin each line below it with '- '"
+            return
         files = [each for each in defaults if each != "_self_"]
         overriding = [isinstance(each, dict) and any("override" in str(key) for key in each) for each in files]
         if overriding != sorted(overriding):
-            yield "write the lines with override behind the others"
-        for each in defaults:
-            if isinstance(each, str) and ":" in each:
-                yield f"{each}: put a space behind the colon"
-            elif isinstance(each, str) and each != "_self_" and each not in group_choices(self.group, among):
-                yield no_choice(self.group, each, among)
-            for key, choice in each.items() if isinstance(each, dict) else ():
-                group = _group(key)
-                if re.search("[/@]", group):  # Hydra's own, or another package
+            yield "defaults: write the lines with override behind the others"
+        for each in files:
+            if not isinstance(each, dict | str):
+                yield f"defaults: {each}: is no line of 'choice' or 'override /group: choice'"
+            elif isinstance(each, str) and re.search(r":\S", each):
+                yield f"defaults: {each}: put a space behind the colon"
+            for key, choice in each.items() if isinstance(each, dict) else [(self.group, each)]:
+                group, words = _group(key)
+                if choice is None or re.search(r"[/@$]", f"{group}{choice}"):  # Hydra's own, packages, interpolations
                     continue
                 if group not in groups():
-                    yield f"{group}: there is no such group{did_you_mean(group, groups())}"
-                elif key != f"override /{group}":
-                    yield f"{key}: write '- {self._taken(group, choice)}'"
-                elif isinstance(choice, str) and choice not in group_choices(group, among):
-                    yield no_choice(group, choice, among)
+                    yield f"defaults: {group}: there is no such group{did_you_mean(group, groups())}"
+                elif isinstance(each, dict) and ("override" not in words or words[-1] != f"/{group}"):
+                    yield f"defaults: {key}: {self._how_to_take(group, choice)}"
+                elif not isinstance(choice, str):
+                    yield f"defaults: {group}: {ONE_CHOICE}"
+                elif choice_file(group, choice.removesuffix(".yaml"), among) is None:
+                    yield f"defaults: {no_choice(group, choice, among)}"
 
-    def _taken(self, group: str, choice: Any) -> str:
-        """The line of the defaults list by which this choice takes another."""
-        return str(choice) if group == self.group else f"override /{group}: {choice}"
+    def _how_to_take(self, group: str, choice: Any) -> str:
+        """What to do instead, where this choice takes another."""
+        if group == self.group:
+            return f"write '- {choice}' below defaults"
+        if self.group not in WITHOUT_OPTIONS:
+            return f"a choice of {self.group} takes no {group}; let an experiment take both"
+        if group in WITHOUT_OPTIONS:
+            return f"is not taken by another choice; type {group}={choice}"
+        return f"write '- override /{group}: {choice}' below defaults"
 
 
-def _group(key: Any) -> str:
-    """The group that a key of a defaults list names: `override /optimizer`, `/optimizer` or `optimizer`."""
-    return re.sub("^(override )? */?", "", str(key))
+def _group(key: Any) -> tuple[str, list[str]]:
+    """The group that a key of a defaults list names, such as `override /optimizer`, and the key's words."""
+    words = str(key).split() or [""]
+    return words[-1].removeprefix("/"), words
 
 
 def _nested(key: str) -> str:
@@ -208,18 +237,20 @@ def _nested(key: str) -> str:
 
 
 def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnChoice]:
-    """The choices of a user's own that were taken on the command line, and by each other.
+    """The choices of a user's own that are taken: typed, or by one that is.
 
-    Files that cannot be read as YAML are left to Hydra, which says where.
+    Files that cannot be read as YAML are left to Hydra.
 
     Raises:
         UserError: for a file that holds something else than options.
     """
-    waiting = [(each.key_or_group, str(each.value())) for each in typed if each.key_or_group in groups()]
+    said = {each.key_or_group: str(each.value()) for each in typed if each.key_or_group in groups()}
+    said |= {each.key_or_group: "" for each in typed if each.is_delete()}
+    waiting = [(group, choice) for group, choice in said.items() if group in groups()]
     found: dict[Path, OwnChoice] = {}
     while waiting:
-        group, name = waiting.pop()
-        file = choice_file(group, name, among) if name in group_choices(group, among) else None
+        group, choice = waiting.pop()
+        file = choice_file(group, choice.removesuffix(".yaml"), among)
         if file is None or file in found or file.is_relative_to(CONF):
             continue
         try:
@@ -231,5 +262,5 @@ def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnCho
             raise UserError(f"{file}: {NO_OPTIONS}")
         header = takewhile(lambda line: not line or line.startswith("#"), text.splitlines())
         found[file] = OwnChoice(group, file, "\n".join(header), content or {})
-        waiting += found[file].takes
+        waiting += [(taken, name) for taken, name in found[file].takes if taken == group or taken not in said]
     return list(found.values())

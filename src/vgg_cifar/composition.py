@@ -12,6 +12,7 @@ import yaml
 
 from vgg_cifar.choices import (
     CONF,
+    ONE_CHOICE,
     choice_file,
     default_choices,
     group_choices,
@@ -23,14 +24,13 @@ from vgg_cifar.choices import (
 from vgg_cifar.config import Config, check
 from vgg_cifar.errors import UserError
 from vgg_cifar.limits import bounded
-from vgg_cifar.options import did_you_mean, flat, is_within, keys, literal, no_such_option, spelled
+from vgg_cifar.options import did_you_mean, flat, is_within, keys, literal, nearest, no_such_option, spelled
 from vgg_cifar.overrides import option_of, parse
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-ONE_CHOICE = "takes one choice, to which options may be added; give several to a sweep (-m)"
 HYDRA_OPTIONS = ("run.dir", "sweep.dir", "sweep.subdir", "searchpath")
 """What a command line may say under `hydra.`, beside the choices of these groups and the options in their files;
 everything else there could run code or write where it should not."""
@@ -85,7 +85,7 @@ def compose_only(overrides: list[str]) -> tuple[DictConfig, dict[str, Any], tupl
         group, choice = each.key_or_group, each.value()
         if group in groups() and isinstance(choice, list):
             raise UserError(f"{group}: {ONE_CHOICE}")
-        if group in groups() and isinstance(choice, str) and choice not in group_choices(group, places(typed)):
+        if group in groups() and isinstance(choice, str) and choice_file(group, choice, places(typed)) is None:
             raise UserError(no_choice(group, choice, places(typed)))
     try:
         with bounded(CONFIGURATION):
@@ -159,30 +159,40 @@ def checked(composed: DictConfig, overrides: list[str]) -> tuple[dict[str, Any],
     try:
         return raw, check(raw, allowed)
     except UserError as error:
-        raise UserError(_with_file(str(error), raw, typed)) from error
+        with bounded(CONFIGURATION):
+            message = _with_file(str(error), raw, typed)
+        raise UserError(message) from error
 
 
 def _with_file(message: str, raw: dict[str, Any], typed: list[Override]) -> str:
     """The refusal of an option, with the file that sets it, or what helps where that is a shipped experiment."""
-    key = message.partition(":")[0]
+    key, known = message.partition(":")[0], flat(raw)
     own = own_choices(typed, places(typed))
-    options = {each.key_or_group for each in typed if each.key_or_group not in groups()}
-    if key in options:
+    of_groups = {each.key_or_group for each in typed if not isinstance(each.value(), dict)} & {*groups()}
+    options = {each.key_or_group for each in typed} - of_groups
+    if is_within(key, options):
         return message
-    for each in own:
-        if is_within(key, each.sets) or any(is_within(name, [key]) for name in each.sets):
-            return f"{each.file}: {message}"
+    setting = [
+        each
+        for each in own
+        for name, value in each.sets.items()
+        if (is_within(key, [name]) or is_within(name, [key])) and known.get(name) == value
+    ]
+    if key not in known:  # missing from a choice that should have it
+        setting += [each for each in own if is_within(key, [each.group])]
+    if setting:
+        return f"{setting[0].file}: {message}"
     experiments = [str(each.value()) for each in typed if each.key_or_group == "experiment"][-1:]
     experiments += [choice for each in own for group, choice in each.takes if group == "experiment"]
-    group, known = key.partition(".")[0], set(keys(Config, raw))
-    set_again = options.union(*(each.sets for each in own))
+    group, allowed = key.partition(".")[0], set(keys(Config, raw))
+    set_again = {*options, *(name for each in own for name in each.sets)}
     for name in experiments:
         if file := choice_file("experiment", name):
             content = flat(yaml.safe_load(file.read_text()) or {})
             its_own = [each for each in content if each.startswith(f"{group}.") and each not in set_again]
-            if key in its_own and key not in known:
-                away = " ".join(f"'~{each}'" for each in its_own if each not in known)
-                left = ", ".join(f"{each}={spelled(content[each])}" for each in its_own if each in known)
+            if key in its_own and key not in allowed:
+                away = " ".join(f"'~{each}'" for each in its_own if each not in allowed)
+                left = ", ".join(f"{each}={spelled(content[each])}" for each in its_own if each in allowed)
                 stays = f"; that leaves {left}, set for another choice" if left else ""
                 return f"{message}; experiment={name} sets it: with {group}={raw[group]['name']} add {away}{stays}"
     return message
@@ -273,7 +283,7 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
         r"Error merging override \+*([^=]+)=(.*)": "{0}: cannot be {1}, which is of another kind".format,
         r"Could not delete from config. '([^']+)' does not exist": lambda key: _unknown(key, typed),
         r"Config group override must be a string or a list\. Got (\w+)": lambda kind: _no_word(kind, typed),
-        r"Multiple values for (\S+)\. To": "{0}: exists already; leave off the +".format,
+        r"Multiple values for (\S+)\. To": lambda group: _chosen_twice(group, typed),
     }
     for pattern, answer in answers.items():
         found = re.search(pattern, message)
@@ -288,6 +298,12 @@ def _plainly(error: Exception, typed: Iterable[Override]) -> str:
 def _several(said: str) -> str:
     wanted = "give several values to a sweep (-m), a list in []"
     return f"{said}: {ONE_CHOICE if option_of(said) in groups() else wanted}"
+
+
+def _chosen_twice(group: str, typed: Iterable[Override]) -> str:
+    if any(each.key_or_group == group and each.is_add() for each in typed):
+        return f"{group}: exists already; leave off the +"
+    return f"{group}: is chosen by two files; write 'override /{group}: ...' in one"
 
 
 def _no_word(kind: str, typed: Iterable[Override]) -> str:
@@ -314,7 +330,9 @@ def _unknown(key: str, typed: Iterable[Override]) -> str:
         known = [*keys(Config, raw), *groups(), "allow"]
         return f"{key}: there is no such option{did_you_mean(key, known)}"
     group = key.partition(".")[0]
-    if isinstance(raw.get(group), dict) and raw[group].get("name") == "custom":
+    near = nearest(key, [each for each in keys(Config, raw) if each.startswith(f"{group}.")])
+    added = not any(each.is_delete() and each.key_or_group == key for each in typed) and near is None
+    if added and isinstance(raw.get(group), dict) and raw[group].get("name") == "custom":
         return f"{key}: an argument of a class of your own takes a +: +{key}=..."
     return no_such_option(key, Config, raw)
 

@@ -110,12 +110,12 @@ def arithmetic(config: Config) -> tuple[str, str, str]:
     Raises:
         UserError: if this machine cannot do what was asked for.
     """
-    kind, devices = hardware.accelerator(config.trainer.accelerator), config.trainer.devices
-    cores = os.cpu_count() or 1
-    if kind == "cpu" and config.trainer.accelerator == "auto" and devices != "auto" and devices > cores:
+    kind = hardware.accelerator(config.trainer.accelerator)
+    cores = os.cpu_count() or 1  # of the machine: a cluster's task may be bound to fewer, and have the others' beside
+    if (processes := unasked_processes(config, kind)) > cores:
         raise UserError(
-            f"trainer.devices: torch finds no GPU, and {devices} processes would share the {cores} cores of this CPU; "
-            "leave it off, or set trainer.accelerator=cpu if you want that"
+            f"trainer.devices: torch finds no GPU, and {processes} processes would share the {cores} cores of this "
+            "CPU; leave it off, or set trainer.accelerator=cpu if you want that"
         )
     precision, reason = hardware.precision(kind)
     if config.trainer.precision != "auto":
@@ -130,3 +130,15 @@ def arithmetic(config: Config) -> tuple[str, str, str]:
             "by; set trainer.precision=32-true or sharpness=none"
         )
     return kind, precision, reason
+
+
+def unasked_processes(config: Config, kind: str) -> int:
+    """How many processes on a CPU `trainer.devices` comes to, where GPUs may have been meant; 0 otherwise.
+
+    Args:
+        config: the run's.
+        kind: of the device.
+    """
+    devices = config.trainer.devices
+    meant = kind == "cpu" and config.trainer.accelerator == "auto" and devices != "auto"
+    return int(devices) if meant and devices != 1 else 0

@@ -37,7 +37,7 @@ from vgg_cifar.errors import (
 from vgg_cifar.evaluation.outputs import Outputs
 from vgg_cifar.options import flat, quoted
 from vgg_cifar.overrides import option_of, parse
-from vgg_cifar.parts import arithmetic, make_classifier, make_datamodule, make_trainer
+from vgg_cifar.parts import arithmetic, make_classifier, make_datamodule, make_trainer, unasked_processes
 from vgg_cifar.profiling import TrainingProfiler
 from vgg_cifar.progress import ProgressReport
 from vgg_cifar.reporting import terminal
@@ -119,12 +119,11 @@ class _Run:
             log.info("%s is finished; trainer.max_epochs=N with a larger N goes on", self.folder.path)
             return DONE
         kind, *_ = arithmetic(config)  # refused before the images are fetched, if it is
-        asked = config.trainer
-        if self.first and kind == "cpu" and asked.accelerator == "auto" and asked.devices not in (1, "auto"):
+        if self.first and (processes := unasked_processes(config, kind)):
             log.warning(
-                "torch finds no GPU: trainer.devices=%s are processes on the CPU, where two on two cores are slower "
+                "torch finds no GPU: trainer.devices=%d are processes on the CPU, where two on two cores are slower "
                 "than one",
-                asked.devices,
+                processes,
             )
         datamodule = make_datamodule(config)
         if not self.resumed:
