@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from own_choices import GLOBAL, write_choice
 
-from vgg_cifar.choices import NO_OPTIONS, ONE_CHOICE, group_choices
+from vgg_cifar.choices import CONF, NO_OPTIONS, ONE_CHOICE, group_choices
 from vgg_cifar.command_line import prepare
 from vgg_cifar.composition import compose_and_check
 from vgg_cifar.errors import UserError
@@ -130,6 +130,7 @@ def test_a_choice_that_was_typed_replaces_one_of_ones_own_unread(tmp_path: Path)
         prepare(typed)
     assert compose_and_check(composed([*typed, "optimizer=adam"])).config.optimizer.name == "adam"
     assert compose_and_check(composed([*typed, "experiment=baseline"])).config.name == "baseline"
+    assert compose_and_check(composed([*typed, "~experiment=mine"])).config.optimizer.name == "sgd"
 
 
 @pytest.mark.parametrize(
@@ -154,15 +155,21 @@ def test_a_choice_may_lie_in_a_folder_of_its_groups(tmp_path: Path) -> None:
             prepare([*typed[:2], f"experiment={outside}"])
 
 
-def test_files_that_take_each_other_and_files_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+def test_files_that_take_each_other_are_one_line(tmp_path: Path) -> None:
     write_choice(tmp_path, "experiment", "one", f"{GLOBAL}defaults: [two]")
-    for typed in (
-        write_choice(tmp_path, "experiment", "two", f"{GLOBAL}defaults: [one]"),
-        write_choice(tmp_path, "experiment", "three", ""),
-    ):
-        (tmp_path / "experiment" / "three.yaml").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(UserError, match=r"^[^\n]+$"):
-            prepare(typed)
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
+        prepare(write_choice(tmp_path, "experiment", "two", f"{GLOBAL}defaults: [one]"))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    typed = write_choice(tmp_path, "experiment", "mine", "")
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=f"^{tmp_path}/experiment/mine.yaml: cannot be read: "):
+        prepare(typed)
+
+
+def test_the_shipped_folder_may_be_named_as_ones_own() -> None:
+    assert composed(["--config-dir", str(CONF), "optimizer=adam"])
 
 
 def test_a_file_that_multiplies_and_is_not_taken_costs_nothing(tmp_path: Path) -> None:

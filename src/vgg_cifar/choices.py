@@ -15,7 +15,7 @@ import yaml
 
 from vgg_cifar.config import Config
 from vgg_cifar.data.options import PROJECT
-from vgg_cifar.errors import UserError
+from vgg_cifar.errors import UserError, first_line
 from vgg_cifar.options import did_you_mean, flat
 from vgg_cifar.overrides import parse
 
@@ -239,10 +239,10 @@ def _nested(key: str) -> str:
 def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnChoice]:
     """The choices of a user's own that are taken: typed, or by one that is.
 
-    Files that cannot be read as YAML are left to Hydra.
+    What is no YAML is left to Hydra, which says where.
 
     Raises:
-        UserError: for a file that holds something else than options.
+        UserError: for a file that cannot be read, or holds something else than options.
     """
     said = {each.key_or_group: str(each.value()) for each in typed if each.key_or_group in groups()}
     said |= {each.key_or_group: "" for each in typed if each.is_delete()}
@@ -256,8 +256,10 @@ def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnCho
         try:
             text = file.read_text()
             content = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, OSError):
+        except yaml.YAMLError:
             continue
+        except (ValueError, OSError) as error:
+            raise UserError(f"{file}: cannot be read: {first_line(error)}") from error
         if not isinstance(content, dict | None):
             raise UserError(f"{file}: {NO_OPTIONS}")
         header = takewhile(lambda line: not line or line.startswith("#"), text.splitlines())
