@@ -277,12 +277,16 @@ def test_options_that_ask_for_what_torchrun_started_are_taken(
     placement.refuse_other_ranks(devices, num_nodes)
 
 
-@pytest.mark.parametrize(("devices", "num_nodes"), [(1, 1), (4, 1), (1, 2), ("auto", 1)])
+@pytest.mark.parametrize(
+    ("devices", "num_nodes", "key"),
+    [(1, 1, "num_nodes"), (4, 1, "num_nodes"), (1, 2, "devices"), ("auto", 1, "num_nodes")],
+)
 def test_options_that_ask_for_other_ranks_than_torchrun_started_are_refused(
-    monkeypatch: pytest.MonkeyPatch, devices: int | str, num_nodes: int
+    monkeypatch: pytest.MonkeyPatch, devices: int | str, num_nodes: int, key: str
 ) -> None:
     torchrun(monkeypatch)
-    with pytest.raises(UserError, match=r"^trainer.num_nodes: .* set trainer.num_nodes=2 trainer.devices=2$"):
+    said = rf"^trainer\.{key}: torchrun started 4 processes on 2 machines; set trainer.num_nodes=2 trainer.devices=2$"
+    with pytest.raises(UserError, match=said):
         placement.refuse_other_ranks(devices, num_nodes)
 
 

@@ -107,8 +107,9 @@ def refuse_other_ranks(devices: int | str, num_nodes: int) -> None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         world, machines = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         if num_nodes != machines or (devices != "auto" and int(devices) * num_nodes != world):
+            key, s = "num_nodes" if num_nodes != machines else "devices", "" if machines == 1 else "s"
             raise UserError(
-                f"trainer.num_nodes: torchrun started {world} processes on {machines} machines; "
+                f"trainer.{key}: torchrun started {world} processes on {machines} machine{s}; "
                 f"set trainer.num_nodes={machines} trainer.devices={world // machines}"
             )
     elif num_nodes > 1 and not {"RANK", "SLURM_PROCID"} & os.environ.keys():

@@ -43,6 +43,16 @@ def test_a_trial_is_a_run_and_its_value_what_the_run_came_to(tmp_path: Path) -> 
     assert "5 of 5 trials ended, best val/top1 " in searched.lines[-1]
 
 
+def test_the_line_of_a_job_that_has_finished_counts_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "SECONDS_BETWEEN_LOOKS", 5)
+    searched = Searched(tmp_path, n_trials=3)
+    values = [trial.value for trial in searched.study.trials()]
+    said = [line for line in searched.lines if " finished in " in line]
+    assert len(said) == len(values) == 3
+    for ended, line in enumerate(said, start=1):
+        assert f"{ended} of 3 trials ended, best val/top1 {max(values[:ended]):.4g} in trial " in line
+
+
 def test_the_same_command_again_adds_only_what_is_missing(tmp_path: Path) -> None:
     Searched(tmp_path, n_trials=3)
     before = {run: epochs_before(run) for run in runs_in(tmp_path)}

@@ -189,6 +189,8 @@ class Searching:
                 self._left.add(trial.number)
                 self.study.leave(trial.number)
                 del self._trials[trial.number]
+        self._next_refresh = 0.0  # so that the note on how the study stands has this trial, too
+        self._keep_up()
         if reason is not None and ended.status == "interrupted":
             return Ended("pruned", reason, [], ended.seconds)
         return ended
