@@ -409,3 +409,12 @@ def test_devices_that_are_processes_on_a_cpu_are_told_unless_it_was_asked_for(
     with pytest.raises(UserError, match="enough"):
         train(f"trainer.accelerator={accelerator}", f"trainer.devices={devices}")
     assert any("torch finds no GPU: trainer.devices=2 are" in each for each in caplog.messages) == told
+
+
+@pytest.mark.parametrize(("batch_size", "told"), [(301, True), (300, False)])
+def test_a_batch_of_more_than_all_images_is_told(
+    train: Callable[..., RunFolder], caplog: pytest.LogCaptureFixture, batch_size: int, told: bool
+) -> None:
+    train(f"data.batch_size={batch_size}", "data.val_fraction=0", "trainer.max_epochs=1")
+    said = f"data.batch_size={batch_size} is more than there are training images: an epoch is one step"
+    assert (said in caplog.messages) == told

@@ -316,6 +316,11 @@ class _Run:
             f"{len(datamodule.train):,}", f"{held_out:,}", f"{len(datamodule.dataset.test):,}", chosen["precision"],
             chosen["ranks"], chosen["accelerator"] + (" processes" if chosen["ranks"] > 1 else ""), chosen["reason"],
         )  # fmt: skip
+        if int(config.data.batch_size) > len(datamodule.train):
+            log.warning(
+                "data.batch_size=%s is more than there are training images: an epoch is one step",
+                config.data.batch_size,
+            )
         for each in teachers:
             log.info("Learning from %s, too", each["run"])
         log.info("%s %s", f"Going on from step {step} in" if self.resumed else "Running in", self.folder.path)
