@@ -146,6 +146,15 @@ def test_whatever_else_hydra_takes_in_a_defaults_list_composes(tmp_path: Path, l
     composed(write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}defaults:\n- _self_\n- {line}"))
 
 
+@pytest.mark.parametrize("group", ["experiment", "debug", "optimizer", "schedule", "augmentation"])
+def test_every_shipped_choice_is_taken_as_one_of_ones_own(tmp_path: Path, group: str) -> None:
+    for choice in set(group_choices(group)) - {"custom"}:  # which needs a class
+        text = (CONF / group / f"{choice}.yaml").read_text()
+        config = compose_and_check(composed(write_choice(tmp_path, group, f"own_{choice}", text))).config
+        shipped = compose_and_check([f"{group}={choice}", "data=synthetic"]).config
+        assert config == shipped
+
+
 def test_a_choice_may_lie_in_a_folder_of_its_groups(tmp_path: Path) -> None:
     write_choice(tmp_path, "experiment/sub", "inner", f"{GLOBAL}seed: 3")
     typed = ["--config-dir", str(tmp_path), "experiment=sub/inner"]
