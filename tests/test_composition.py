@@ -84,7 +84,9 @@ def test_a_mistake_or_a_right_taken_in_a_file_is_refused(tmp_path: Path, text: s
     assert str(caught.value).removeprefix(f"{tmp_path}/experiment/mine.yaml: ") == line
 
 
-@pytest.mark.parametrize("text", ["seed: 3", "", "defaults: [override /optimizer: adam]"])
+@pytest.mark.parametrize(
+    "text", ["seed: 3", "", "defaults: [override /optimizer: adam]", f"# A comment before it.\n{GLOBAL}seed: 3"]
+)
 def test_an_experiment_that_forgets_its_package_is_told_the_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError) as caught:
         prepare(write_choice(tmp_path, "experiment", "mine", text))

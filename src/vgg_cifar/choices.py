@@ -141,7 +141,7 @@ class OwnChoice(NamedTuple):
     group: str
     file: Path
     header: str
-    """The comments at its top."""
+    """The lines at its top that Hydra reads: `# @key value`, up to the first other one."""
     content: dict[Any, Any]
 
     @property
@@ -262,7 +262,7 @@ def own_choices(typed: Sequence[Override], among: Sequence[Path]) -> list[OwnCho
             raise UserError(f"{file}: cannot be read: {first_line(error)}") from error
         if not isinstance(content, dict | None):
             raise UserError(f"{file}: {NO_OPTIONS}")
-        header = takewhile(lambda line: not line or line.startswith("#"), text.splitlines())
+        header = takewhile(lambda line: re.match(r"\s*(#\s*@|$)", line), text.splitlines())
         found[file] = OwnChoice(group, file, "\n".join(header), content or {})
         waiting += [(taken, name) for taken, name in found[file].takes if taken == group or taken not in said]
     return list(found.values())
