@@ -26,6 +26,10 @@ def composed(typed: list[str]) -> list[str]:
     [
         ("optimizer.lr: 0.05", "optimizer.lr: has to be nested, as in 'optimizer: {lr: ...}'"),
         ("data.a.b: 1", "data.a.b: has to be nested, as in 'data: {a: {b: ...}}'"),
+        (
+            "defaults: [override /debug: fast]",
+            "defaults: override /debug: is not taken by another choice; type debug=fast",
+        ),
         ("debug: fast", "debug: is not taken by another choice; type debug=fast"),
         ("optimizer: adam", "optimizer: write '- override /optimizer: adam' below defaults"),
         ("experiment: baseline", "experiment: write '- baseline' below defaults"),
@@ -159,6 +163,10 @@ def test_a_choice_may_lie_in_a_folder_of_its_groups(tmp_path: Path) -> None:
     write_choice(tmp_path, "experiment/sub", "inner", f"{GLOBAL}seed: 3")
     typed = ["--config-dir", str(tmp_path), "experiment=sub/inner"]
     assert compose_and_check(composed(typed)).config.seed == 3
+    write_choice(tmp_path, "experiment/sub", "between", f"{GLOBAL}defaults: [inner]")
+    for line in ("sub/between", "sub: between"):
+        typed = write_choice(tmp_path, "experiment", "outer", f" {GLOBAL}defaults: [{line}]")
+        assert compose_and_check(composed(typed)).config.seed == 3
     for outside in ("../optimizer/adam", f"/{tmp_path}/experiment/sub/inner"):
         with pytest.raises(UserError, match=r"^experiment: there is no choice "):
             prepare([*typed[:2], f"experiment={outside}"])

@@ -151,11 +151,16 @@ class OwnChoice(NamedTuple):
         return flat(options if self.group in WITHOUT_OPTIONS else {self.group: options})
 
     @property
+    def _is_in_a_folder(self) -> bool:
+        """Whether it lies in a folder of its group's, to which Hydra may take what it names as relative."""
+        return self.file.parent.name != self.group
+
+    @property
     def takes(self) -> Iterator[tuple[str, str]]:
         """The choices, with their groups, that it takes in its turn."""
         defaults = self.content.get("defaults")
         for each in defaults if isinstance(defaults, list) else ():
-            if isinstance(each, str):
+            if isinstance(each, str) and not self._is_in_a_folder:
                 yield self.group, each
             elif isinstance(each, dict):
                 yield from ((_group(key)[0], str(choice)) for key, choice in each.items())
@@ -173,7 +178,7 @@ class OwnChoice(NamedTuple):
             raise UserError(f"{self.file}: {fault}")
 
     def _faults(self, among: Sequence[Path]) -> Iterator[str]:
-        is_global = re.search(r"^#\s*@package\s+_global_\s*$", self.header, re.MULTILINE)
+        is_global = re.search(r"^\s*#\s*@package\s+_global_\s*$", self.header, re.MULTILINE)
         if self.group in WITHOUT_OPTIONS and not is_global:
             yield "has to begin with the line '# @package _global_'"
         if self.group not in WITHOUT_OPTIONS and is_global:
@@ -200,18 +205,28 @@ class OwnChoice(NamedTuple):
                 yield f"defaults: {each}: is no line of 'choice' or 'override /group: choice'"
             elif isinstance(each, str) and re.search(r":\S", each):
                 yield f"defaults: {each}: put a space behind the colon"
-            for key, choice in each.items() if isinstance(each, dict) else [(self.group, each)]:
-                group, words = _group(key)
-                if choice is None or re.search(r"[/@$]", f"{group}{choice}"):  # Hydra's own, packages, interpolations
-                    continue
-                if group not in groups():
-                    yield f"defaults: {group}: there is no such group{did_you_mean(group, groups())}"
-                elif isinstance(each, dict) and ("override" not in words or words[-1] != f"/{group}"):
-                    yield f"defaults: {key}: {self._how_to_take(group, choice)}"
-                elif not isinstance(choice, str):
-                    yield f"defaults: {group}: {ONE_CHOICE}"
-                elif choice_file(group, choice.removesuffix(".yaml"), among) is None:
-                    yield f"defaults: {no_choice(group, choice, among)}"
+            for key, choice in each.items() if isinstance(each, dict) else [(None, each)]:
+                yield from (f"defaults: {fault}" for fault in self._faults_of_choice(key, choice, among))
+
+    def _faults_of_choice(self, key: Any, choice: Any, among: Sequence[Path]) -> Iterator[str]:
+        """What is wrong with a choice that the defaults list takes; its key is None where the group is this one's."""
+        group, words = (self.group, []) if key is None else _group(key)
+        if choice is None or re.search(r"[/@$]", f"{group}{choice}"):  # Hydra's own, packages, interpolations
+            return
+        overrides, absolute = "override" in words, words[-1:] == [f"/{group}"]
+        relative = self._is_in_a_folder or any((place / self.group / group).is_dir() for place in among)
+        if relative and not overrides and not absolute:
+            return
+        if group == "debug" != self.group:
+            yield f"{key}: {self._how_to_take(group, choice)}"
+        elif group not in groups():
+            yield f"{group}: there is no such group{did_you_mean(group, groups())}"
+        elif key is not None and not (overrides and absolute):
+            yield f"{key}: {self._how_to_take(group, choice)}"
+        elif not isinstance(choice, str):
+            yield f"{group}: {ONE_CHOICE}"
+        elif choice_file(group, choice.removesuffix(".yaml"), among) is None:
+            yield no_choice(group, choice, among)
 
     def _how_to_take(self, group: str, choice: Any) -> str:
         """What to do instead, where this choice takes another."""
@@ -219,7 +234,7 @@ class OwnChoice(NamedTuple):
             return f"write '- {choice}' below defaults"
         if self.group not in WITHOUT_OPTIONS:
             return f"a choice of {self.group} takes no {group}; let an experiment take both"
-        if group in WITHOUT_OPTIONS:
+        if group == "debug":
             return f"is not taken by another choice; type {group}={choice}"
         return f"write '- override /{group}: {choice}' below defaults"
 

@@ -448,8 +448,8 @@ class _Run:
         own = [each for each in self.overrides if option_of(each) == "allow"]
         for each in of_hydra:
             if option_of(each) == "hydra.searchpath":
-                folder, *others = places(parse([each]))[1:]
-                own += [each] if others else ["--config-dir", str(folder)]
+                folders = places(parse([each]))[1:]
+                own += ["--config-dir", str(folders[0])] if len(folders) == 1 else [each]
         path = str(self.folder.path)
         resume = path if re.fullmatch(r"[\w/.+-]+", path, re.ASCII) else quoted(path)
         return shlex.join([".venv/bin/python", "src/train.py", f"resume={resume}", *own])
