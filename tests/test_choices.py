@@ -190,11 +190,13 @@ def test_the_shipped_folder_may_be_named_as_ones_own() -> None:
 
 
 def test_a_file_that_multiplies_and_is_not_taken_costs_nothing(tmp_path: Path) -> None:
-    bomb = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]\n" for n in range(30))
+    nine = [", ".join(f"k{each}: *a{n}" for each in range(9)) for n in range(30)]
+    bomb = "a0: &a0 {x: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{{nine[n]}}}\n" for n in range(30))
     write_choice(tmp_path, "optimizer", "bomb", bomb)
-    typed = write_choice(tmp_path, "experiment", "mine", f"{GLOBAL}defaults: [override /optimizer: bomb]")
-    with pytest.raises(UserError, match=r"^schedule\.foo: there is no such option"):
-        prepare([*typed, "optimizer=adam", "+schedule.foo=1"])
+    text = f"{GLOBAL}defaults: [override /optimizer: bomb]\nschedule: {{foo: 1}}"
+    typed = write_choice(tmp_path, "experiment", "mine", text)
+    with pytest.raises(UserError, match=f"^{tmp_path}/experiment/mine.yaml: schedule.foo: there is no such option"):
+        prepare([*typed, "optimizer=adam"])
 
 
 def test_the_file_is_named_whose_value_it_is(tmp_path: Path) -> None:
