@@ -3,7 +3,7 @@
     python benchmarks/optimizer.py [rounds=5] [json=PATH]
 
 Of a VGG16-BN, on random gradients (in whose place Muon puts their mean), on a GPU if there is one: SGD and Adam,
-`optimizer=muon` with its five iterations and with three, and `torch.optim.Muon` with five. That takes matrices: SGD has
+`optimizer=muon` with its three iterations and with two, and `torch.optim.Muon` with five. That takes matrices: SGD has
 the rest. It is always in bfloat16, ours where the hardware multiplies it.
 """
 
@@ -47,8 +47,8 @@ def muon(iterations: int, parameters: list[nn.Parameter]) -> Optimizers:
 KINDS: dict[str, Callable[[list[nn.Parameter]], Optimizers]] = {
     "sgd": lambda parameters: (torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, fused=True),),
     "adam": lambda parameters: (torch.optim.Adam(parameters, fused=True),),
+    "muon, 2 iterations": partial(muon, 2),
     "muon, 3 iterations": partial(muon, 3),
-    "muon, 5 iterations": partial(muon, 5),
     "torch.optim.Muon": torchs_muon,
 }
 

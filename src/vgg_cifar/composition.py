@@ -307,15 +307,20 @@ def _chosen_twice(group: str, typed: Iterable[Override]) -> str:
 
 
 def _no_word(kind: str, typed: Iterable[Override]) -> str:
-    """What to do where a number stands for a choice: it may be meant for the only option that the choice has."""
+    """What to do where a number or null stands for a choice: it may be meant for its only option, or for `none`."""
     for each in typed:
         group, value = each.key_or_group, each.value()
-        if group in groups() and not isinstance(value, str | list | None):
-            raw = _of_choices(other for other in typed if other is not each)
-            own = [key for key in keys(Config, raw) if key.startswith(f"{group}.") and not key.endswith(".name")]
-            meant = f"; did you mean {own[0]}={spelled(value)}?" if len(own) == 1 else ""
-            known = ", ".join(group_choices(group, places(typed)))
-            return f"{group}: should be one of {known}, is {spelled(value)}{meant}"
+        may_be_null = group in groups() and default_choices()[group] is None
+        if group not in groups() or isinstance(value, str | list) or (value is None and may_be_null):
+            continue
+        choices = group_choices(group, places(typed))
+        raw = _of_choices(other for other in typed if other is not each)
+        own = [key for key in keys(Config, raw) if key.startswith(f"{group}.") and not key.endswith(".name")]
+        meant = f"{own[0]}={spelled(value)}" if len(own) == 1 else ""
+        if value is None:
+            meant = f"{group}=none" if "none" in choices else ""
+        near = f"; did you mean {meant}?" if meant else ""
+        return f"{group}: should be one of {', '.join(choices)}, is {spelled(value)}{near}"
     return f"a group's choice is a word, not {kind}"
 
 
