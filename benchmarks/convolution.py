@@ -3,8 +3,8 @@
     python benchmarks/convolution.py [rounds=5] [sides=2,4,8] [channels=] [batch_sizes=32,128,512] [json=PATH]
 
 From so many channels to as many, if none are given those of VGG16: 512 over 2x2 and 4x4 pixels, 256 over 8x8. In the
-arithmetic that train.py chooses, on a CPU: by minimal filtering, beside torch's. Which of the two train.py takes,
-`least_channels` says.
+arithmetic that train.py chooses, on a CPU: by minimal filtering and with images side by side, beside torch's. Which of
+them train.py takes, `faster` in `convolution.py` says.
 """
 
 import time
@@ -16,7 +16,8 @@ from torch import nn
 from rounds import Arguments, Side, about, keep, take_turns
 from vgg_cifar import hardware
 from vgg_cifar.command_line import guard
-from vgg_cifar.convolution import minimal_filtering
+from vgg_cifar.minimal_filtering import minimal_filtering
+from vgg_cifar.side_by_side import side_by_side
 
 REPEATS = 10
 CHANNELS = {"2": 512, "4": 512, "8": 256}
@@ -29,6 +30,15 @@ class Filtering(nn.Conv2d):
         """Outputs [n, out_channels, h, w] of images [n, in_channels, h, w]."""
         assert self.bias is not None
         return minimal_filtering(images, self.weight, self.bias)
+
+
+class Beside(nn.Conv2d):
+    """Images side by side for the gradient of the weight, whether that is faster or not."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Outputs [n, out_channels, h, w] of images [n, in_channels, h, w]."""
+        assert self.bias is not None
+        return side_by_side(images, self.weight, self.bias)
 
 
 def milliseconds(module: nn.Conv2d, images: torch.Tensor, precision: str) -> float:
@@ -53,7 +63,7 @@ def main() -> None:
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     several = given.counts("channels") if given.given["channels"] else None
     for side, channels in [(each, count) for each in sides for count in several or [CHANNELS[each]]]:
-        kinds = {"minimal filtering": Filtering, "torch's": nn.Conv2d}
+        kinds = {"minimal filtering": Filtering, "side by side": Beside, "torch's": nn.Conv2d}
         modules = {
             name: kind(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
             for name, kind in kinds.items()

@@ -1,0 +1,68 @@
+"""Small images side by side: torch's convolution, and gradients by sums over longer rows."""
+
+import pytest
+import torch
+from convolved import PLACES, outcome, pair
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vgg_cifar.convolution import Conv2d
+from vgg_cifar.side_by_side import side_by_side
+
+
+class SideBySide(Conv2d):
+    """However many channels there are, and in any arithmetic."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert self.bias is not None
+        return side_by_side(images, self.weight, self.bias)
+
+
+@given(
+    count=st.integers(1, 8), inputs=st.integers(1, 6), outputs=st.integers(1, 6), side=st.integers(1, 9),
+    channels_last=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_it_is_a_convolution_with_its_gradients(
+    count: int, inputs: int, outputs: int, side: int, channels_last: bool
+) -> None:
+    images, gradient = (torch.randn(count, channels, side, side, dtype=torch.float64) for channels in (inputs, outputs))
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    ours, theirs = pair(inputs, outputs, torch.float64)
+    ours.__class__ = SideBySide
+    found, expected = (outcome(module, images, gradient) for module in (ours, theirs))
+    assert torch.equal(found[0], expected[0])
+    for place, mine, right in zip(PLACES, found, expected, strict=True):
+        torch.testing.assert_close(mine, right, msg=lambda text, place=place: f"{place}: {text}")
+
+
+def test_its_gradients_are_those_of_its_outputs() -> None:
+    given = [
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in [(4, 2, 5, 4), (3, 2, 3, 3), (3,)]
+    ]
+    assert torch.autograd.gradcheck(side_by_side, given, fast_mode=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 32])
+def test_in_bfloat16_outputs_are_torchs_and_gradients_no_farther_from_right(count: int) -> None:
+    images, gradient = (torch.randn(count, 128, 8, 8).bfloat16() for _ in range(2))
+    exact = outcome(pair(128, 128, torch.float64)[1], images.double(), gradient.double())
+    ours, theirs = pair(128, 128)
+    ours.__class__ = SideBySide
+    with torch.autocast("cpu", torch.bfloat16):
+        found, usual = (outcome(module, images, gradient) for module in (ours, theirs))
+    assert [each.dtype for each in found] == [each.dtype for each in usual]
+    assert torch.equal(found[0], usual[0])
+    for place, mine, torchs, right in zip(PLACES, found, usual, exact, strict=True):
+        assert (mine - right).norm() <= 1.05 * (torchs - right).norm(), place
+
+
+def test_what_follows_may_change_the_outputs_in_place() -> None:
+    images, weight = torch.randn(4, 3, 8, 8, requires_grad=True), torch.randn(2, 3, 3, 3, requires_grad=True)
+    expected = nn.functional.conv2d(images, weight, padding=1).relu().sum()
+    wanted = torch.autograd.grad(expected, [images, weight])
+    found = torch.autograd.grad(side_by_side(images, weight, torch.zeros(2)).relu_().sum(), [images, weight])
+    for mine, right in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-4)
