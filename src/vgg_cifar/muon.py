@@ -122,12 +122,12 @@ class Muon(SGD):
         banks = _as_they_lie(gradients)
         stacked = torch.empty((len(banks), *banks[0].shape), dtype=self.dtype, device=banks[0].device)
         torch._foreach_copy_(list(stacked), banks)
-        directions = orthogonal(stacked.flatten(2), self.iterations)
+        directions = orthogonal(stacked.flatten(2), self.iterations).float()
         kept = torch.stack([self.state[filters]["norm"] for filters in same])
         torch._foreach_mul_(same, list(kept / torch.stack(torch._foreach_norm(same)).clamp_min(1e-12)))
-        lengths = directions.norm(dim=(1, 2), keepdim=True, dtype=torch.float32).clamp_min(1e-12)
-        steps = directions * (-rate * kept.view(-1, 1, 1) / lengths)
-        torch._foreach_add_(_as_they_lie(same), list(steps.view(stacked.shape)))
+        lengths = directions.norm(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        directions.mul_(-rate * kept.view(-1, 1, 1) / lengths)
+        torch._foreach_add_(_as_they_lie(same), list(directions.view(stacked.shape)))
 
 
 def _as_they_lie(banks: list[Tensor]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""A 3x3 convolution whose weight learns from small images side by side, for a CPU that multiplies tiles of many pixels."""
+"""A 3x3 convolution whose weight learns from images side by side, for a CPU that multiplies tiles of many pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IN_A_ROW = 3
 
 
 def side_by_side(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Torch's 3x3 convolution, but for the gradients of weight and bias.
+    """A 3x3 convolution, torch's but for the gradients of weight and bias.
 
     Those are sums over all pixels, and torch multiplies a row of an image at a time: of 8 pixels, it leaves most of a
     tile empty. Three images in a row, with a column of zeros between two, have the same sums.
