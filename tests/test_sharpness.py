@@ -189,7 +189,7 @@ def test_a_short_way_uphill_comes_near_the_plain_step(
         vectors = [torch.cat([p.detach().flatten() for p in each.network.parameters()]) for each in (one, other)]
         return float((vectors[0] - vectors[1]).norm())
 
-    assert apart(plain, small) < 0.05 * apart(plain, large)
+    assert apart(plain, small) < 0.1 * apart(plain, large)  # Muon rounds a few channels to bfloat16
 
 
 @pytest.mark.parametrize("sharpness", ["sam", "asam"])
