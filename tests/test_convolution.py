@@ -50,7 +50,21 @@ def test_the_faster_way_is_taken(
     Conv2d(channels, channels).to(dtype)(images)
     assert ways == [(way, images.shape)]
     Conv2d(channels, channels - 1).to(dtype)(images)
+    Conv2d(channels - 1, channels).to(dtype)(images[:, 1:])
     assert len(ways) == 1, "fewer channels"
+
+
+def test_it_chooses_for_this_cpu() -> None:
+    assert faster(amx=torch.cpu._is_amx_tile_supported()) == convolution.FASTER
+
+
+@KINDS
+def test_elsewhere_and_without_a_batch_it_is_torchs(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = take(monkeypatch, amx=amx)
+    module = Conv2d(256, 256).bfloat16()
+    assert module(torch.zeros(256, 8, 8).bfloat16()).shape == (256, 8, 8)
+    assert module.to("meta")(torch.zeros(1, 256, 8, 8, device="meta").bfloat16()).shape == (1, 256, 8, 8)
+    assert not ways
 
 
 @KINDS

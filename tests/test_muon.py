@@ -116,11 +116,55 @@ def test_values_lost_in_the_rounding_of_bfloat16_do_no_harm(iterations: int) -> 
     assert torch.linalg.svdvals(found.float()).max() < 1.4
 
 
-@pytest.mark.parametrize("factor", [1e-7, 1e7])
+@pytest.mark.parametrize("factor", [1e-13, 1e-7, 1e7, 1e15])
 def test_the_size_of_a_matrix_makes_no_difference(factor: float) -> None:
     matrix = torch.randn(2, 6, 9, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(orthogonal(factor * matrix), orthogonal(matrix))
+    torch.testing.assert_close(orthogonal(factor * matrix), orthogonal(matrix), rtol=1e-4, atol=1e-4)
     assert not orthogonal(0 * matrix).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("rank", [1, 16])
+def test_no_size_is_too_small(rank: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(rank)
+    matrix = torch.randn(16, rank, generator=generator) @ torch.randn(rank, 144, generator=generator)
+    for power in range(-24, 0):
+        found = orthogonal((matrix * 10.0**power).to(dtype), 5).float()
+        assert torch.linalg.svdvals(found).max() < 1.1
+
+
+def test_matrices_of_a_stack_know_nothing_of_one_another() -> None:
+    matrices = (
+        torch.randn(3, 8, 24, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([1.0, 1e-3, 1e3])[:, None, None]
+    )
+    apart = torch.stack([orthogonal(each) for each in matrices])
+    torch.testing.assert_close(orthogonal(matrices), apart, rtol=1e-4, atol=1e-4)
+
+
+def test_filter_banks_of_one_shape_step_as_each_would_alone() -> None:
+    torch.manual_seed(0)
+    banks = [nn.Parameter(torch.randn(6, 4, 3, 3) * size) for size in (1.0, 100.0)]
+    for bank, size in zip(banks, (1e-3, 1e3), strict=True):
+        bank.grad = torch.randn_like(bank) * size
+    apart = [nn.Parameter(bank.detach().clone()) for bank in banks]
+    for bank, other in zip(banks, apart, strict=True):
+        other.grad = bank.grad.clone()
+        Muon([{"params": [other]}], lr=0.1).step()
+    Muon([{"params": banks}], lr=0.1).step()
+    for bank, other in zip(banks, apart, strict=True):
+        torch.testing.assert_close(bank, other, rtol=0, atol=1e-3 * float(other.detach().norm()))
+
+
+def test_filters_whose_gradients_end_stay_finite() -> None:
+    filters = nn.Parameter(torch.randn(32, 16, 3, 3, generator=torch.Generator().manual_seed(0)))
+    optimizer = Muon([{"params": [filters]}], lr=0.01, momentum=0.8)
+    for step in range(600):
+        filters.grad = torch.randn(filters.shape, generator=torch.Generator().manual_seed(step)) * (
+            1e-3 if step < 5 else 0
+        )
+        optimizer.step()
+        assert filters.isfinite().all(), step
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])

@@ -39,7 +39,8 @@ FASTER = faster(amx=torch.cpu._is_amx_tile_supported())
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d` with a 3x3 kernel and a border of one zero; weights and state-dict keys are the same.
 
-    Outputs and gradients too, up to rounding, but on a CPU by another way where that is measured to be faster.
+    Outputs and gradients too, up to rounding, but on a CPU by another way where that is measured to be faster, and that
+    refuses gradients of gradients.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -51,6 +52,7 @@ class Conv2d(nn.Conv2d):
         height, width = images.shape[-2:]
         if not (
             images.device.type == "cpu"
+            and images.ndim == 4
             and height == width in FASTER
             and min(self.in_channels, self.out_channels) >= FASTER[width].channels
             and (width == 2 or dtype == torch.bfloat16)

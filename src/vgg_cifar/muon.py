@@ -24,10 +24,10 @@ POLYNOMIALS: tuple[Polynomial, ...] = (
     (1.954685, -1.297815, 0.351883),
     (1.848067, -1.195728, 0.347690),
 )
-"""a, b and c of ax + bx^3 + cx^5, for each iteration in turn, the last also for all that follow: each brings the values
-that the one before leaves as near to 1 as such a polynomial can, the first those from 0.01 to 1 (N. Amsel et al., "The
-Polar Express", 2025). Each allows for values that rounding has raised by a hundredth, the third, behind two that share
-their products, by a tenth, those behind it by three hundredths: larger ones would grow from there on."""
+"""a, b and c of ax + bx^3 + cx^5, for each iteration in turn, the last also for all that follow. Each is the minimax
+polynomial of 1 on the interval that the one before leaves, the first from 0.01 to 1 (N. Amsel et al., "The Polar
+Express", 2025). The upper end is raised for rounding, by 1%, 1%, 10%, 3% and 3%: values beyond it would grow from there
+on, and the two that share their products round most."""
 
 
 class Muon(SGD):
@@ -146,13 +146,13 @@ def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
     An iteration multiplies X by a + bG + cG^2, where G = XX'. X is usually far wider than high: the first two
-    iterations share the products with X itself, and multiply their factors with one another instead. The norm of G
-    is at least the square of the largest singular value, and far less than the square of X's norm if there are many:
-    divided by its root, the values of X begin as near to 1 as they safely can.
+    iterations share the products with X itself, and multiply their factors with one another instead. X is divided by
+    its Schatten 4-norm, the root of G's norm: no singular value is larger, and if many are of like size it is far less
+    than X's own norm, by which Jordan divides, so that they begin nearer to 1.
 
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
-        iterations: two bring singular values from a hundredth of that root upwards to between 0.28 and 1.75, three
+        iterations: two bring singular values from a hundredth of that norm upwards to between 0.28 and 1.75, three
             to between 0.6 and 1.35, four to within 0.1 of 1.
 
     Returns:
@@ -162,8 +162,10 @@ def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     gram = x @ x.mT
-    size = gram.norm(dim=(1, 2), keepdim=True).clamp_min(1e-30)
-    x, gram = x * size.rsqrt(), gram / size
+    square = gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-30)[:, None, None]  # of X's norm
+    gram = gram / square  # or else the squares that its norm sums may be too small, or too large, for any float
+    size = gram.norm(dim=(1, 2), keepdim=True).clamp_min(1e-3)
+    x, gram = x * (square * size).rsqrt(), gram / size
     polynomials = [POLYNOMIALS[min(done, len(POLYNOMIALS) - 1)] for done in range(iterations)]
     share, rest = _factor(gram, *polynomials[:2])
     x = torch.baddbmm(x, rest, x, beta=share)

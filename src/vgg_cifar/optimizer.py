@@ -110,9 +110,9 @@ class Muon(Options):
     momentum: Fraction
     """Share of the running mean of gradients that is kept, for filters."""
     iterations: Count
-    """Newton-Schulz iterations that make a step orthogonal: two are faster and rougher, four nearly exact. Gradients
-    are in bfloat16 there if the hardware multiplies it, whatever `trainer.precision` says: only a direction comes of
-    them."""
+    """Newton-Schulz iterations that make a step orthogonal: two are faster and rougher, four nearly exact, but for
+    directions in which the gradient is a hundred times as small as in others. Gradients are in bfloat16 there if the
+    hardware multiplies it, whatever `trainer.precision` says: only a direction comes of them."""
     others: Positive
     """Rate of everything that is no filter, as a multiple of `lr`."""
     others_momentum: Fraction

@@ -16,7 +16,7 @@ def side_by_side(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A 3x3 convolution, torch's but for the gradients of weight and bias.
 
     Those are sums over all pixels, and torch multiplies a row of an image at a time: of 8 pixels, it leaves most of a
-    tile empty. Three images in a row, with a column of zeros between two, have the same sums.
+    tile empty. Three images in a row, with a column of zeros between two, have the same sums. Once differentiable.
 
     Args:
         images: [n, i, h, w]. Their dtype is that of arithmetic and outputs.
@@ -36,28 +36,31 @@ class _SideBySide(torch.autograd.Function):
         images = images.contiguous(memory_format=torch.channels_last)
         filters = weight.to(images.dtype, memory_format=torch.channels_last)
         ctx.save_for_backward(images, filters)
-        ctx.dtypes = weight.dtype, bias.dtype
         return nn.functional.conv2d(images, filters, bias.to(images.dtype), padding=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         images, filters = ctx.saved_tensors
-        of_images, _, _ = _gradients(gradient, images, filters, [True, False, False])
-        _, of_weight, of_bias = _gradients(_in_rows(gradient), _in_rows(images), filters, [False, True, True])
-        return of_images, of_weight.to(ctx.dtypes[0]), of_bias.to(ctx.dtypes[1])
+        of_images, *of_others = ctx.needs_input_grad
+        found = _gradients(gradient, images, filters, [of_images, False, False])
+        if any(of_others):
+            found = found[0], *_gradients(_in_rows(gradient), _in_rows(images), filters, [False, *of_others])[1:]
+        return found
 
 
-def _gradients(gradient: Tensor, images: Tensor, filters: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+def _gradients(
+    gradient: Tensor, images: Tensor, filters: Tensor, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Those of images, filters and biases that are wanted; the others are None."""
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+    found: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
         gradient, images, filters, [len(filters)], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
     )
     return found
 
 
 def _in_rows(images: Tensor) -> Tensor:
-    """Images [n, c, h, w] as [ceil(n / 3), c, h, 3w + 2], zeros between and at the end, channels last."""
+    """Images [n, c, h, w] as [ceil(n / 3), c, h, 3w + 2], channels last: zeros between, and for missing ones."""
     count, channels, height, width = images.shape
     rows = images.new_zeros(-(-count // IN_A_ROW), height, IN_A_ROW * (width + 1) - 1, channels)
     for place, some in enumerate(images.permute(0, 2, 3, 1).split(len(rows))):
