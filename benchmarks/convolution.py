@@ -8,10 +8,11 @@ them train.py takes, `faster` in `convolution.py` says.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rounds import Arguments, Side, about, keep, take_turns
 from vgg_cifar import hardware
@@ -23,25 +24,20 @@ REPEATS = 10
 CHANNELS = {"2": 512, "4": 512, "8": 256}
 
 
-class Filtering(nn.Conv2d):
-    """Minimal filtering, whether it is faster or not."""
+class By(nn.Conv2d):
+    """A convolution by one way, whether it is faster or not; from so many channels to as many."""
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Outputs [n, out_channels, h, w] of images [n, in_channels, h, w]."""
+    def __init__(self, convolve: Callable[[Tensor, Tensor, Tensor], Tensor], channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1)
+        self.convolve = convolve
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Outputs [n, channels, h, w] of images [n, channels, h, w]."""
         assert self.bias is not None
-        return minimal_filtering(images, self.weight, self.bias)
+        return self.convolve(images, self.weight, self.bias)
 
 
-class Beside(nn.Conv2d):
-    """Images side by side for the gradient of the weight, whether that is faster or not."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Outputs [n, out_channels, h, w] of images [n, in_channels, h, w]."""
-        assert self.bias is not None
-        return side_by_side(images, self.weight, self.bias)
-
-
-def milliseconds(module: nn.Conv2d, images: torch.Tensor, precision: str) -> float:
+def milliseconds(module: nn.Conv2d, images: Tensor, precision: str) -> float:
     """The time of a forward and a backward pass, the mean of ten after one that is not counted."""
     start = 0.0
     for repeat in range(1 + REPEATS):
@@ -63,11 +59,12 @@ def main() -> None:
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     several = given.counts("channels") if given.given["channels"] else None
     for side, channels in [(each, count) for each in sides for count in several or [CHANNELS[each]]]:
-        kinds = {"minimal filtering": Filtering, "side by side": Beside, "torch's": nn.Conv2d}
-        modules = {
-            name: kind(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
-            for name, kind in kinds.items()
+        kinds = {
+            "minimal filtering": By(minimal_filtering, channels),
+            "side by side": By(side_by_side, channels),
+            "torch's": nn.Conv2d(channels, channels, 3, padding=1),
         }
+        modules = {name: kind.to(memory_format=torch.channels_last) for name, kind in kinds.items()}
         for size in sizes:
             images = torch.randn(size, channels, int(side), int(side), dtype=dtype)
             images = images.to(memory_format=torch.channels_last).requires_grad_()

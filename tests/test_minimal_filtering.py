@@ -2,21 +2,12 @@
 
 import pytest
 import torch
-from convolved import PLACES, outcome, pair
+from convolved import PLACES, compared, outcome, pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
-from vgg_cifar.convolution import Conv2d
 from vgg_cifar.minimal_filtering import SIDES, minimal_filtering
-
-
-class MinimalFiltering(Conv2d):
-    """However many channels there are, and in any arithmetic."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        assert self.bias is not None
-        return minimal_filtering(images, self.weight, self.bias)
 
 
 @given(
@@ -27,14 +18,7 @@ class MinimalFiltering(Conv2d):
 def test_it_is_a_convolution_with_its_gradients(
     count: int, inputs: int, outputs: int, side: int, channels_last: bool
 ) -> None:
-    images, gradient = (torch.randn(count, channels, side, side, dtype=torch.float64) for channels in (inputs, outputs))
-    if channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    ours, theirs = pair(inputs, outputs, torch.float64)
-    ours.__class__ = MinimalFiltering
-    found, expected = (outcome(module, images, gradient) for module in (ours, theirs))
-    for place, mine, right in zip(PLACES, found, expected, strict=True):
-        torch.testing.assert_close(mine, right, msg=lambda text, place=place: f"{place}: {text}")
+    compared(minimal_filtering, inputs, outputs, count, side, channels_last=channels_last)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -49,10 +33,9 @@ def test_in_bfloat16_the_error_is_of_the_order_of_torchs(side: int) -> None:
     images, gradient = (torch.randn(8, 256, side, side).bfloat16() for _ in range(2))
     images = images.relu()
     exact = outcome(pair(256, 256, torch.float64)[1], images.double(), gradient.double())
-    ours, theirs = pair(256, 256)
-    ours.__class__ = MinimalFiltering
+    modules = pair(256, 256, way=minimal_filtering)
     with torch.autocast("cpu", torch.bfloat16):
-        found, usual = (outcome(module, images, gradient) for module in (ours, theirs))
+        found, usual = (outcome(module, images, gradient) for module in modules)
     assert [each.dtype for each in found] == [each.dtype for each in usual]
     for place, mine, torchs, right in zip(PLACES, found, usual, exact, strict=True):
         assert (mine - right).norm() <= 3.5 * (torchs - right).norm(), place

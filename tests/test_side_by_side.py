@@ -4,22 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from convolved import PLACES, outcome, pair
+from convolved import PLACES, compared, outcome, pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vgg_cifar.convolution import Conv2d
 from vgg_cifar.side_by_side import side_by_side
-
-
-class SideBySide(Conv2d):
-    """However many channels there are, and in any arithmetic."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        assert self.bias is not None
-        return side_by_side(images, self.weight, self.bias)
 
 
 @given(
@@ -30,15 +21,8 @@ class SideBySide(Conv2d):
 def test_it_is_a_convolution_with_its_gradients(
     count: int, inputs: int, outputs: int, side: int, channels_last: bool
 ) -> None:
-    images, gradient = (torch.randn(count, channels, side, side, dtype=torch.float64) for channels in (inputs, outputs))
-    if channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    ours, theirs = pair(inputs, outputs, torch.float64)
-    ours.__class__ = SideBySide
-    found, expected = (outcome(module, images, gradient) for module in (ours, theirs))
+    found, expected = compared(side_by_side, inputs, outputs, count, side, channels_last=channels_last)
     assert torch.equal(found[0], expected[0])
-    for place, mine, right in zip(PLACES, found, expected, strict=True):
-        torch.testing.assert_close(mine, right, msg=lambda text, place=place: f"{place}: {text}")
 
 
 def test_its_gradients_are_those_of_its_outputs() -> None:
@@ -52,10 +36,9 @@ def test_its_gradients_are_those_of_its_outputs() -> None:
 def test_in_bfloat16_outputs_are_torchs_and_gradients_no_farther_from_right(count: int) -> None:
     images, gradient = (torch.randn(count, 128, 8, 8).bfloat16() for _ in range(2))
     exact = outcome(pair(128, 128, torch.float64)[1], images.double(), gradient.double())
-    ours, theirs = pair(128, 128)
-    ours.__class__ = SideBySide
+    modules = pair(128, 128, way=side_by_side)
     with torch.autocast("cpu", torch.bfloat16):
-        found, usual = (outcome(module, images, gradient) for module in (ours, theirs))
+        found, usual = (outcome(module, images, gradient) for module in modules)
     assert [each.dtype for each in found] == [each.dtype for each in usual]
     assert torch.equal(found[0], usual[0])
     for place, mine, torchs, right in zip(PLACES, found, usual, exact, strict=True):
