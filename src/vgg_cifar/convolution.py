@@ -13,27 +13,37 @@ from vgg_cifar.side_by_side import side_by_side
 
 
 class Faster(NamedTuple):
-    """A way to convolve images of one size.
+    """A way to convolve images of one size in one arithmetic.
 
     Attributes:
         convolve: outputs of images, weight and bias, all with gradients.
         channels: in and out, from which on it is faster than torch's (`benchmarks/convolution.py`).
+        images: of a batch, likewise; filters are changed once for all of them.
     """
 
     convolve: Callable[[Tensor, Tensor, Tensor], Tensor]
     channels: int
+    images: int
 
 
-def faster(*, amx: bool) -> dict[int, Faster]:
-    """The way by the side of an image, in bfloat16; that of 2x2 pixels is for any arithmetic.
+def faster(instructions: str) -> dict[tuple[int, torch.dtype], Faster]:
+    """The ways by the side of an image and the arithmetic, on a CPU with these instructions.
 
-    Of 4x4 and 8x8 pixels Intel's AMX multiplies fast, and what comes before and after costs more than elsewhere.
+    Args:
+        instructions: AMX, which multiplies bfloat16 so fast that what comes before and after costs more than elsewhere;
+            AVX2, where alone float32 was measured beyond 2x2 pixels; or another word of torch's.
     """
-    by_side = {2: Faster(minimal_filtering, 64), 4: Faster(minimal_filtering, 128)}
-    return by_side | {8: Faster(side_by_side, 128) if amx else Faster(minimal_filtering, 256)}
+    half, single = torch.bfloat16, torch.float32
+    found = {(2, dtype): Faster(minimal_filtering, 64, 4) for dtype in (half, single)}
+    found[4, half] = Faster(minimal_filtering, 128, 16)
+    found[8, half] = Faster(side_by_side, 128, 4) if instructions == "AMX" else Faster(minimal_filtering, 256, 4)
+    if instructions == "AVX2":
+        found[4, single] = Faster(minimal_filtering, 64, 32)
+        found[8, single] = found[16, single] = Faster(minimal_filtering, 64, 8)
+    return found
 
 
-FASTER = faster(amx=torch.cpu._is_amx_tile_supported())
+FASTER = faster("AMX" if torch.cpu._is_amx_tile_supported() else torch.backends.cpu.get_cpu_capability())
 
 
 class Conv2d(nn.Conv2d):
@@ -49,14 +59,10 @@ class Conv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Outputs [n, out_channels, h, w] of images [n, in_channels, h, w]."""
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-        height, width = images.shape[-2:]
-        if not (
-            images.device.type == "cpu"
-            and images.ndim == 4
-            and height == width in FASTER
-            and min(self.in_channels, self.out_channels) >= FASTER[width].channels
-            and (width == 2 or dtype == torch.bfloat16)
-        ):
+        if images.device.type != "cpu" or images.ndim != 4 or images.shape[-2] != images.shape[-1]:
+            return super().forward(images)
+        way = FASTER.get((images.shape[-1], dtype))
+        if way is None or len(images) < way.images or min(self.in_channels, self.out_channels) < way.channels:
             return super().forward(images)
         assert self.bias is not None
-        return FASTER[width].convolve(images.to(dtype), self.weight, self.bias)
+        return way.convolve(images.to(dtype), self.weight, self.bias)
