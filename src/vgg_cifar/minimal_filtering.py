@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from vgg_cifar.tiles import AtOnce, RowsThenColumns, Transform, band
 
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 1.0, -1.0, 2.0, -0.5)}
-"""By the outputs of a tile in a row, with infinity for one more. -2 for -1/2 would make the error half as large again."""
+"""By the outputs of a tile in a row, infinity beside. With -2 in the place of -1/2 errors are half as large again."""
 SIDES = {torch.bfloat16: (2, 4, 8), torch.float32: (2, 4, 8, 16), torch.float64: (2, 4, 8, 16)}
 """Of images, in pixels."""
 
