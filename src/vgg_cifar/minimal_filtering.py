@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -113,13 +114,15 @@ def _toom_cook(points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """
     others = [[each for each in points if each != point] for point in points]
     shares = [prod(point - each for each in rest) for point, rest in zip(points, others, strict=True)]
-    data = [[*_coefficients(rest), 0.0] for rest in others] + [_coefficients(points)]
+    data = [[*_coefficients(rest), 0.0] for rest in others]
     taps = [[point**power / share for power in range(3)] for point, share in zip(points, shares, strict=True)]
     outputs = [[point**power for power in range(len(points) - 1)] for point in points]
-    at_infinity = [0.0] * (len(points) - 2) + [1.0]
-    found = data, [*taps, [0.0, 0.0, 1.0]], [*outputs, at_infinity]
-    data, taps, outputs = (torch.tensor(each, dtype=torch.float64) for each in found)
-    return data, taps, outputs
+    data, taps = [*data, _coefficients(points)], [*taps, [0.0, 0.0, 1.0]]
+    outputs = [*outputs, [0.0] * (len(points) - 2) + [1.0]]
+    return _float64(data), _float64(taps), _float64(outputs)
+
+
+_float64 = partial(torch.tensor, dtype=torch.float64)
 
 
 def _coefficients(roots: Sequence[float]) -> list[float]:
