@@ -6,7 +6,7 @@ direction counts the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -145,10 +145,11 @@ def _by_shape(tensors: list[Tensor]) -> list[list[Tensor]]:
 def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
-    An iteration multiplies X by a + bG + cG^2, where G = XX'. X is usually far wider than high: the first two
-    iterations share the products with X itself, and multiply their factors with one another instead. X is divided by
-    its Schatten 4-norm, the root of G's norm: no singular value is larger, and if many are of like size it is far less
-    than X's own norm, by which Jordan divides, so that they begin nearer to 1.
+    An iteration multiplies X by a + bG + cG^2, where G = XX'. X is usually far wider than high: iterations share the
+    products with X itself, and multiply their factors with one another instead. In bfloat16 only the first two do: with
+    a third, the share of the identity would be so much larger than the factors of values near 1 that their digits were
+    lost. X is divided by its Schatten 4-norm, the root of G's norm: no singular value is larger, and if many are of
+    like size it is far less than X's own norm, by which Jordan divides, so that they begin nearer to 1.
 
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
@@ -167,26 +168,28 @@ def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     size = gram.norm(dim=(1, 2), keepdim=True).clamp_min(1e-3)
     x, gram = x * (square * size).rsqrt(), gram / size
     polynomials = [POLYNOMIALS[min(done, len(POLYNOMIALS) - 1)] for done in range(iterations)]
-    share, rest = _factor(gram, *polynomials[:2])
+    together = 2 if x.dtype == torch.bfloat16 else iterations
+    share, rest = _factor(gram, polynomials[:together])
     x = torch.baddbmm(x, rest, x, beta=share)
-    for polynomial in polynomials[2:]:
-        share, rest = _factor(x @ x.mT, polynomial)
+    for polynomial in polynomials[together:]:
+        share, rest = _factor(x @ x.mT, [polynomial])
         x = torch.baddbmm(x, rest, x, beta=share)
     return (x.mT if tall else x).reshape(matrix.shape)
 
 
-def _factor(gram: Tensor, polynomial: Polynomial, then: Polynomial | None = None) -> tuple[float, Tensor]:
-    """What one iteration or two multiply by, from the products of all rows with one another, [k, m, m].
+def _factor(gram: Tensor, polynomials: Sequence[Polynomial]) -> tuple[float, Tensor]:
+    """What iterations multiply by, from the products of all rows with one another, [k, m, m].
 
     Returns:
-        The share of the identity, and the rest. Apart, they lose least in bfloat16. With a third iteration the share
-        would be so much larger than the factors of values near 1 that their digits were lost, too.
+        The share of the identity, and the rest: apart, they lose least in bfloat16.
     """
-    a, b, c = polynomial
-    first = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-    if then is None:
-        return a, first
-    half = first @ gram
-    gram = torch.baddbmm(a * a * gram + 2 * a * half, first, half)
-    second = torch.baddbmm(gram, gram, gram, beta=then[1], alpha=then[2])
-    return a * then[0], torch.baddbmm(then[0] * first + a * second, second, first)
+    a, b, c = polynomials[0]
+    share, rest = a, torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    latest = rest
+    for polynomial in polynomials[1:]:
+        half = latest @ gram
+        gram = torch.baddbmm(a * a * gram + 2 * a * half, latest, half)
+        a, b, c = polynomial
+        latest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        share, rest = a * share, torch.baddbmm(share * latest + a * rest, latest, rest)
+    return share, rest
