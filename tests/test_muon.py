@@ -194,7 +194,7 @@ def test_a_step_makes_filters_longer_and_the_next_begins_with_the_norm_of_the_fi
             assert norm * 0.9 <= float(filters.detach().norm()) <= norm * 1.1001
     for new, old in zip(model.parameters(), before.parameters(), strict=True):
         if is_filter(new):
-            turned = nn.functional.cosine_similarity(new.detach().flatten(), old.flatten(), dim=0)
+            turned = nn.functional.cosine_similarity(new.detach().flatten(), old.detach().flatten(), dim=0)
             assert float(turned) < 0.9, "has not moved"
 
 
