@@ -60,12 +60,12 @@ def main() -> None:
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     several = given.counts("channels") if given.given["channels"] else None
     for side, channels in [(each, count) for each in sides for count in several or [CHANNELS[each]]]:
+        minimal = {"minimal filtering": By(minimal_filtering, channels)} if int(side) in SIDES[dtype] else {}
         kinds: dict[str, nn.Conv2d] = {
+            **minimal,
             "side by side": By(side_by_side, channels),
             "torch's": nn.Conv2d(channels, channels, 3, padding=1),
         }
-        if int(side) in SIDES[dtype]:
-            kinds = {"minimal filtering": By(minimal_filtering, channels)} | kinds
         modules = {name: kind.to(memory_format=torch.channels_last) for name, kind in kinds.items()}
         for size in sizes:
             images = torch.randn(size, channels, int(side), int(side), dtype=dtype)

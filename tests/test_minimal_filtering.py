@@ -62,7 +62,7 @@ def test_the_error_is_of_the_order_of_torchs(dtype: torch.dtype, side: int) -> N
         found, usual = (outcome(module, images, gradient) for module in modules)
     assert [each.dtype for each in found] == [each.dtype for each in usual]
     for place, mine, torchs, right in zip(PLACES, found, usual, exact, strict=True):
-        limit = 3.5 if dtype == torch.bfloat16 else 8
+        limit = 3.5 if dtype == torch.bfloat16 else 4 if place == "outputs" else 8
         assert (mine - right).norm() <= limit * (torchs - right).norm(), place
 
 

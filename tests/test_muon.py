@@ -93,13 +93,14 @@ def test_a_few_iterations_are_enough_for_a_hundredth(
 
 @pytest.mark.parametrize("values", [[1.0], [1.0, 0.98, 0.95, 0.9], [1.0, 0.97], [1.0] * 16], ids=str)
 @pytest.mark.parametrize("rows", [16, 128])
-def test_rounding_does_not_grow(values: list[float], rows: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_rounding_does_not_grow(dtype: torch.dtype, values: list[float], rows: int) -> None:
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
         left, _, right = torch.linalg.svd(torch.randn(rows, 4 * rows, generator=generator), full_matrices=False)
         few = torch.tensor(values + [0.05] * (rows - len(values)))
         for iterations, bound in ((2, 2.0), (3, 1.4), (4, 1.1), (9, 1.1), (30, 1.1)):
-            found = orthogonal((left * few @ right).bfloat16(), iterations)
+            found = orthogonal((left * few @ right).to(dtype), iterations)
             assert torch.linalg.svdvals(found.float()).max() < bound
 
 

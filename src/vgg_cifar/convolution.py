@@ -18,12 +18,12 @@ class Faster(NamedTuple):
     Attributes:
         convolve: outputs of images, weight and bias, all with gradients.
         channels: in and out, from which on it is faster than torch's (`benchmarks/convolution.py`).
-        images: of a batch, likewise; filters are changed once for all of them.
+        images: of a batch, likewise.
     """
 
     convolve: Callable[[Tensor, Tensor, Tensor], Tensor]
     channels: int
-    images: int
+    images: int = 1
 
 
 def faster(instructions: str) -> dict[tuple[int, torch.dtype], Faster]:
@@ -33,13 +33,15 @@ def faster(instructions: str) -> dict[tuple[int, torch.dtype], Faster]:
         instructions: AMX, which multiplies bfloat16 so fast that what comes before and after costs more than elsewhere;
             AVX2, where alone float32 was measured beyond 2x2 pixels; or another word of torch's.
     """
-    half, single = torch.bfloat16, torch.float32
-    found = {(2, dtype): Faster(minimal_filtering, 64, 4) for dtype in (half, single)}
-    found[4, half] = Faster(minimal_filtering, 128, 16)
-    found[8, half] = Faster(side_by_side, 128, 4) if instructions == "AMX" else Faster(minimal_filtering, 256, 4)
+    found = {
+        (2, torch.bfloat16): Faster(minimal_filtering, 64),
+        (4, torch.bfloat16): Faster(minimal_filtering, 128),
+        (8, torch.bfloat16): Faster(side_by_side, 128) if instructions == "AMX" else Faster(minimal_filtering, 256),
+        (2, torch.float32): Faster(minimal_filtering, 64, images=4),
+    }
     if instructions == "AVX2":
-        found[4, single] = Faster(minimal_filtering, 64, 32)
-        found[8, single] = found[16, single] = Faster(minimal_filtering, 64, 8)
+        found[4, torch.float32] = Faster(minimal_filtering, 64, images=16)
+        found[8, torch.float32] = found[16, torch.float32] = Faster(minimal_filtering, 64, images=8)
     return found
 
 

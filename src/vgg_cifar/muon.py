@@ -27,7 +27,7 @@ POLYNOMIALS: tuple[Polynomial, ...] = (
 """a, b and c of ax + bx^3 + cx^5, for each iteration in turn, the last also for all that follow. Each is the minimax
 polynomial of 1 on the interval that the one before leaves, the first from 0.01 to 1 (N. Amsel et al., "The Polar
 Express", 2025). The upper end is raised for rounding, by 1%, 1%, 10%, 3% and 3%: values beyond it would grow from there
-on, and the two that share their products round most."""
+on, and in bfloat16 the two that share their products round most."""
 
 
 class Muon(SGD):
@@ -146,10 +146,10 @@ def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     """The nearest matrix with orthonormal rows or columns, roughly, by Newton-Schulz iteration.
 
     An iteration multiplies X by a + bG + cG^2, where G = XX'. X is usually far wider than high: iterations share the
-    products with X itself, and multiply their factors with one another instead. In bfloat16 only the first two do: with
-    a third, the share of the identity would be so much larger than the factors of values near 1 that their digits were
-    lost. X is divided by its Schatten 4-norm, the root of G's norm: no singular value is larger, and if many are of
-    like size it is far less than X's own norm, by which Jordan divides, so that they begin nearer to 1.
+    products with X itself, and multiply their factors with one another instead. In bfloat16 only the first two do, and
+    in float32 five: with more, the share of the identity would be so much larger than the factors of values near 1 that
+    their digits were lost. X is divided by its Schatten 4-norm, the root of G's norm: no singular value is larger, and
+    if many are of like size it is far less than X's own norm, by which Jordan divides, so that they begin nearer to 1.
 
     Args:
         matrix: float [..., m, n]; bfloat16 is exact enough for a direction.
@@ -168,7 +168,7 @@ def orthogonal(matrix: Tensor, iterations: int = 3) -> Tensor:
     size = gram.norm(dim=(1, 2), keepdim=True).clamp_min(1e-3)
     x, gram = x * (square * size).rsqrt(), gram / size
     polynomials = [POLYNOMIALS[min(done, len(POLYNOMIALS) - 1)] for done in range(iterations)]
-    together = 2 if x.dtype == torch.bfloat16 else iterations
+    together = 2 if x.dtype == torch.bfloat16 else 5
     share, rest = _factor(gram, polynomials[:together])
     x = torch.baddbmm(x, rest, x, beta=share)
     for polynomial in polynomials[together:]:

@@ -29,27 +29,28 @@ class AtOnce:
     """Rows and columns by one matrix: numbers are rounded once, which matters in bfloat16.
 
     Args:
-        row: [products, tiles, pixels] for a row of a block, and for a column.
+        row: [products, tiles, pixels] for a row of a block, and for a column, of the images' dtype.
         blocks: in a row of an image, and in a column.
     """
 
     def __init__(self, row: Tensor, blocks: int = 1) -> None:
-        products, _, self.side = row.shape
-        self.products, self.blocks = products**2, blocks
-        self.matrix = torch.einsum("atp,buq->abtupq", row, row).reshape(-1, self.side**2)
+        self.products, _, self.block = row.shape
+        self.blocks = blocks
+        self.matrix = torch.einsum("atp,buq->abtupq", row, row).reshape(-1, self.block**2)
 
     def spread(self, images: Tensor) -> Tensor:
-        """Images [n, c, side, side] to [products, tiles * n, c]."""
+        """Images [n, c, side, side] to [products * products, tiles * n, c]."""
         count, channels = images.shape[:2]
-        pixels = images.view(count, channels, self.blocks, self.side, self.blocks, self.side)
-        pixels = pixels.permute(3, 5, 2, 4, 0, 1).reshape(self.side**2, -1)
-        return (self.matrix.to(images.dtype) @ pixels).view(self.products, -1, channels)
+        pixels = images.view(count, channels, self.blocks, self.block, self.blocks, self.block)
+        pixels = pixels.permute(3, 5, 2, 4, 0, 1).reshape(self.block**2, -1)
+        return (self.matrix @ pixels).view(self.products**2, -1, channels)
 
     def gather(self, spread: Tensor, count: int) -> Tensor:
-        """The transpose: [products, tiles * count, c] to new images [count, c, side, side], channels last."""
-        channels, side = spread.shape[-1], self.blocks * self.side
-        pixels = self.matrix.to(spread.dtype).T @ spread.view(len(self.matrix), -1)
-        pixels = pixels.view(self.side, self.side, self.blocks, self.blocks, count, channels).permute(4, 2, 0, 3, 1, 5)
+        """The transpose: [products * products, tiles * n, c] to n new images [n, c, side, side], channels last."""
+        channels, side = spread.shape[-1], self.blocks * self.block
+        pixels = self.matrix.T @ spread.view(len(self.matrix), -1)
+        pixels = pixels.view(self.block, self.block, self.blocks, self.blocks, count, channels)
+        pixels = pixels.permute(4, 2, 0, 3, 1, 5)
         # Not a view of the pixels: what follows may change it in place.
         images = spread.new_empty(count, channels, side, side).contiguous(memory_format=torch.channels_last)
         images.permute(0, 2, 3, 1).view(pixels.shape).copy_(pixels)
@@ -60,7 +61,7 @@ class RowsThenColumns:
     """By one matrix for rows and once more for columns: less work than at once, where an image has many tiles.
 
     Args:
-        row: [products, tiles, pixels] for a row of an image, and for a column.
+        row: [products, tiles, pixels] for a row of an image, and for a column, of the images' dtype.
     """
 
     def __init__(self, row: Tensor) -> None:
@@ -68,17 +69,17 @@ class RowsThenColumns:
         self.matrix = row.reshape(-1, self.side)
 
     def spread(self, images: Tensor) -> Tensor:
-        """Images [n, c, side, side] to [products, tiles * n, c]."""
-        matrix, channels = self.matrix.to(images.dtype), images.shape[1]
-        columns = matrix @ images.permute(3, 2, 0, 1).reshape(self.side, self.side, -1)
+        """Images [n, c, side, side] to [products * products, tiles * n, c]."""
+        channels = images.shape[1]
+        columns = self.matrix @ images.permute(3, 2, 0, 1).reshape(self.side, self.side, -1)
         columns = columns.view(self.side, self.products, -1).transpose(0, 1)
-        return (matrix @ columns).view(self.products**2, -1, channels)
+        return (self.matrix @ columns).view(self.products**2, -1, channels)
 
     def gather(self, spread: Tensor, count: int) -> Tensor:
-        """The transpose: [products, tiles * count, c] to new images [count, c, side, side], channels last."""
-        matrix, channels = self.matrix.to(spread.dtype), spread.shape[-1]
-        columns = matrix.T @ spread.view(self.products, len(matrix), -1)
-        pixels = matrix.T @ columns.transpose(0, 1).reshape(self.side, len(matrix), -1)
+        """The transpose: [products * products, tiles * n, c] to n new images [n, c, side, side], channels last."""
+        channels, length = spread.shape[-1], len(self.matrix)
+        columns = self.matrix.T @ spread.view(self.products, length, -1)
+        pixels = self.matrix.T @ columns.transpose(0, 1).reshape(self.side, length, -1)
         pixels = pixels.view(self.side, self.side, count, channels).permute(2, 3, 1, 0)
         return pixels.clone(memory_format=torch.channels_last)
 

@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 import vgg_cifar
+from vgg_cifar.convolution import faster
 from vgg_cifar.data.loader import Normalise
 from vgg_cifar.errors import RunError, UserError
-from vgg_cifar.prediction.predictor import Prediction, Predictor
+from vgg_cifar.prediction.predictor import LEAST, Prediction, Predictor
 from vgg_cifar.runs import checkpoints
 from vgg_cifar.runs.folder import RunFolder
 from vgg_cifar.trained import restore
@@ -50,6 +51,11 @@ def test_an_image_has_the_same_answer_in_any_batch(predictor: Predictor, noise: 
         torch.testing.assert_close(predictor.probabilities(noise, size), together, atol=1e-6, rtol=0)
     torch.testing.assert_close(predictor.probabilities(noise[17]), together[17:18], atol=1e-6, rtol=0)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("instructions", ["AMX", "AVX512", "AVX2"])
+def test_one_image_is_convolved_as_many_are(instructions: str) -> None:
+    assert max(way.images for way in faster(instructions).values()) <= LEAST
 
 
 def test_takes_files_images_arrays_and_tensors_together(predictor: Predictor, noise: Tensor, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ One: TypeAlias = "str | Path | Image.Image | np.ndarray[Any, Any] | Tensor"
 """A file, a Pillow image, or an array or a tensor of one image or several: see `images.of_array`."""
 
 LEAST = 16
-"""Images computed at once; fewer are filled up, since torch computes small batches in another order of sums."""
+"""Images computed at once; fewer are filled up, since small batches are convolved otherwise, by torch and by
+`convolution.py`."""
 
 
 @dataclass(frozen=True)
