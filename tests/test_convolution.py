@@ -41,8 +41,8 @@ def take(monkeypatch: pytest.MonkeyPatch, instructions: str) -> list[tuple[str, 
         ("AMX", 2, torch.float32, 64, 4, "minimal_filtering"),
         ("AVX2", 2, torch.float32, 64, 4, "minimal_filtering"),
         ("AVX2", 4, torch.float32, 64, 16, "minimal_filtering"),
-        ("AVX2", 8, torch.float32, 64, 8, "minimal_filtering"),
-        ("AVX2", 16, torch.float32, 64, 8, "minimal_filtering"),
+        ("AVX2", 8, torch.float32, 64, 16, "minimal_filtering"),
+        ("AVX2", 16, torch.float32, 64, 16, "minimal_filtering"),
     ],
 )
 def test_the_faster_way_is_taken(

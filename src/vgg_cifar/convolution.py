@@ -40,8 +40,7 @@ def faster(instructions: str) -> dict[tuple[int, torch.dtype], Faster]:
         (2, torch.float32): Faster(minimal_filtering, 64, images=4),
     }
     if instructions == "AVX2":
-        found[4, torch.float32] = Faster(minimal_filtering, 64, images=16)
-        found[8, torch.float32] = found[16, torch.float32] = Faster(minimal_filtering, 64, images=8)
+        found |= {(side, torch.float32): Faster(minimal_filtering, 64, images=16) for side in (4, 8, 16)}
     return found
 
 
