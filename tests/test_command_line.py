@@ -207,6 +207,18 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(train: Callable[..., RunFo
         prepare([f"hydra.run.dir={folder.path}"])
 
 
+@pytest.mark.parametrize("above", [1, 2])
+def test_a_run_does_not_lie_above_others(train: Callable[..., RunFolder], tmp_path: Path, above: int) -> None:
+    runs = tmp_path / "runs"
+    folder = train("trainer.max_epochs=1")
+    place = runs if above == 1 else runs / "one"
+    place.mkdir(parents=True)
+    folder.path.rename(place / "mine")
+    with pytest.raises(UserError, match=rf"^hydra\.run\.dir: {runs} is a folder of runs; name a new one, such as "):
+        prepare([f"hydra.run.dir={runs}"])
+    prepare([f"hydra.run.dir={runs}/new"])
+
+
 def test_a_run_goes_on_with_the_options_it_began_with(
     train: Callable[..., RunFolder], configure: Callable[..., Config]
 ) -> None:

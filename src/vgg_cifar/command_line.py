@@ -28,6 +28,7 @@ from vgg_cifar.composition import (
 )
 from vgg_cifar.errors import (
     DONE,
+    ENDING,
     FAILED,
     INTERRUPTED,
     NOTHING_BEGUN,
@@ -60,8 +61,9 @@ def guard(command: Callable[[], int | None], usage: str | None = None) -> None:
         command: see `exit_code`.
         usage: what `--help` prints, for a command that does not do so itself.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # everything is imported: see `interruptible`
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)  # everything is imported: see `interruptible`
     if usage is not None and {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.strip())
         sys.exit(0)
@@ -196,6 +198,8 @@ def prepare(argv: list[str]) -> list[str] | None:
         refuse_unwritable(run_dir, "hydra.run.dir")
         if resume is None and placement.rank() == 0 and RunFolder(run_dir).config.exists():
             raise UserError(f"hydra.run.dir: {run_dir} holds a run already; resume={run_dir} goes on with it")
+        if resume is None and RunFolder(run_dir).holds_runs():
+            raise UserError(f"hydra.run.dir: {run_dir} is a folder of runs; name a new one, such as {run_dir / 'mine'}")
         composed.config.refuse_missing_files()
     return overrides
 

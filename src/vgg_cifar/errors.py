@@ -7,6 +7,8 @@ DONE = 0
 FAILED = 1
 USER_MISTAKE = 2
 INTERRUPTED = 75  # EX_TEMPFAIL: the same command with `resume=` goes on
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""What ends a command that has nothing to save."""
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 """Signals that ask a command to stop where it can go on later."""
 NOTHING_BEGUN = "interrupted before anything was begun"

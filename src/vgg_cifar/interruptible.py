@@ -3,7 +3,7 @@
 import os
 import signal
 
-from vgg_cifar.errors import INTERRUPTED, NOTHING_BEGUN
+from vgg_cifar.errors import ENDING, INTERRUPTED, NOTHING_BEGUN
 
 
 def leave(*_: object) -> None:
@@ -12,5 +12,6 @@ def leave(*_: object) -> None:
     os._exit(INTERRUPTED)
 
 
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind a shell's `&`
-    signal.signal(signal.SIGINT, leave)
+for number in ENDING:
+    if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):  # not ignored, as behind a shell's `&`
+        signal.signal(number, leave)

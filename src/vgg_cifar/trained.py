@@ -123,8 +123,12 @@ def _file(folder: RunFolder, which: str | Path | None) -> Path:
     named = Path(os.path.expanduser(which)).absolute()  # noqa: PTH111  # Path refuses the ~ of a user that is not there
     file = folder.checkpoint(str(which)) if re.fullmatch(r"best|last|epoch_\d+", str(which)) else named
     if not file.is_file():
-        there = [path.stem for path in folder.checkpoints.glob("*.ckpt")]
-        raise UserError(f"checkpoint: there is no {file}{did_you_mean(Path(which).stem, there)}")
+        there = sorted(path.stem for path in folder.checkpoints.glob("*.ckpt"))
+        if not there:
+            why = f", nor any other; resume={folder.path} goes on with a run that was ended early"
+        else:
+            why = did_you_mean(Path(which).stem, there) or f"; the run has {', '.join(there)}"
+        raise UserError(f"checkpoint: there is no {file}{why}")
     return file
 
 

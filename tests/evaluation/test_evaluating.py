@@ -1,6 +1,7 @@
 """Evaluation: the stored metrics are found again from the folder alone."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -50,8 +51,13 @@ def test_the_folder_may_be_moved(train: Callable[..., RunFolder], tmp_path: Path
 
 def test_a_missing_checkpoint_is_named(train: Callable[..., RunFolder]) -> None:
     folder = train("data.val_fraction=0")
-    with pytest.raises(UserError, match=r"checkpoint: there is no .*/checkpoints/best\.ckpt"):
+    with pytest.raises(
+        UserError, match=r"checkpoint: there is no .*/checkpoints/best\.ckpt; the run has last, previous$"
+    ):
         asked(folder, which="best")
+    shutil.rmtree(folder.checkpoints)
+    with pytest.raises(UserError, match=rf"last\.ckpt, nor any other; resume={folder.path} goes on"):
+        asked(folder)
 
 
 @pytest.mark.parametrize(

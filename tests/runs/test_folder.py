@@ -1,6 +1,7 @@
 """A run's folder: files that a crash leaves whole, a lock that a death releases, and a status that stays true."""
 
 import json
+import logging
 import math
 import os
 import subprocess
@@ -264,6 +265,19 @@ def test_a_run_that_has_not_begun_leaves_nothing_of_its_own_and_everything_of_ot
     ours.write_manifest({"seed": 1})
     ours.discard_unless_begun()
     assert not theirs.path.exists()
+
+
+def test_a_run_that_has_not_begun_takes_its_log_with_it_and_nobody_elses(folder: RunFolder) -> None:
+    (folder.path / "notes.log").write_text("mine")
+    handler = logging.FileHandler(folder.path / "train.log")
+    logging.getLogger().addHandler(handler)
+    try:
+        folder.lock()
+        folder.discard_unless_begun()
+        logging.getLogger().error("said after the end")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert [path.name for path in folder.path.iterdir()] == ["notes.log"]
 
 
 def test_a_run_that_found_the_folder_in_use_leaves_what_is_in_it(folder: RunFolder) -> None:

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import logging
 import math
 import os
 import shutil
@@ -152,6 +153,10 @@ class RunFolder:
                 )
         return folder
 
+    def holds_runs(self) -> bool:
+        """Whether runs lie one or two folders below."""
+        return any(chain.from_iterable(self.path.glob(f"{depth}/{self.manifest.name}") for depth in ("*", "*/*")))
+
     def _run_near(self, option: str) -> str:
         """`; did you mean ...?` where this is a file of a run or a folder of runs, or else nothing."""
         around = [each for each in list(self.path.parents)[:2] if RunFolder(each).config.is_file()]
@@ -231,8 +236,13 @@ class RunFolder:
         self.unlock()
         if self.in_use():  # another process's, which has not come so far yet
             return
+        log = self.path / "train.log"  # Hydra's; nobody may open it again
+        for handler in logging.getLogger().handlers[:]:
+            if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == log:
+                logging.getLogger().removeHandler(handler)
+                handler.close()
         manifest = [self.manifest] if self._wrote_manifest else []
-        for leftover in (self._lock.path, *self.path.glob("*.log"), *manifest):
+        for leftover in (self._lock.path, log, *manifest):
             leftover.unlink(missing_ok=True)
         for folder in (self.path, self.path.parent):
             with suppress(OSError):  # somebody else's files are in it
