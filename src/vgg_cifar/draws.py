@@ -63,7 +63,9 @@ def beta(indices: Tensor, alpha: float, *parts: int | str) -> Tensor:
     above = torch.searchsorted(shares, wanted).clamp(1, len(shares) - 1)
     below = above - 1
     step = (shares[above] - shares[below]).clamp_min(1e-30)  # a large alpha's first ones are 0 in float32
-    low = torch.lerp(places[below], places[above], (wanted - shares[below]) / step) ** (1 / min(alpha, 1.0))
+    low = torch.lerp(places[below], places[above], (wanted - shares[below]) / step)
+    # With AVX2 the float32 power of one number may differ from that among several; Apple's GPUs have no float64.
+    low = ((low if low.device.type == "mps" else low.double()) ** (1 / min(alpha, 1.0))).float()
     return torch.where(drawn < 0.5, low, 1 - low)
 
 

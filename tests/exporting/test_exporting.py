@@ -180,7 +180,8 @@ def answer(typed: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (["format=onnx,onx"], "format: should be 'onnx', 'torch_export' or 'safetensors', is 'onnx,onx'"),
         (["format=safetensors", "int8=true"], "int8: is made from an ONNX file; add format=onnx"),
         (["format=safetensors", "images=151"], "images: 151 images were asked for, there are 150"),
-        (["format=safetensors", "checkpoint=first"], "checkpoint: there is no {here}/first"),
+        (["format=safetensors", "checkpoint=first"], "checkpoint: there is no {here}/first; "
+                                                     "the run has best, last, previous"),
         (["frmat=onnx"], "frmat=onnx: expected run=..., checkpoint=..., data.root=..., to=..., allow=..., format=..., "
                          "images=..., int8=..., speed=...; did you mean format?"),
     ],
